@@ -1,0 +1,148 @@
+"""What every public door checks about its inputs, written once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from difflib import get_close_matches
+from importlib import import_module
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+
+from commonspace.errors import InputError, MissingExtraError, NotFoundError
+from commonspace.types import AnyArray, Float32Array
+
+
+def as_features(x: Any, *, where: str, n_features: int | None = None) -> Float32Array:
+    """Return ``x`` as a C-ordered float32 matrix, or say which row and column is wrong.
+
+    Args:
+        x: Anything numpy can read as a two-dimensional numeric array. Never changed.
+        where: What the message calls it, such as ``"modality 'text'"``.
+        n_features: The number of columns it must have; None accepts any.
+
+    Returns:
+        Shape (n, n_features), float32; a view of ``x`` where that needs no copy.
+
+    Raises:
+        InputError: Not numeric, not two-dimensional, another number of columns, NaN, infinite,
+            or finite but beyond the range of float32.
+    """
+    try:
+        array = np.asarray(x)
+    except ValueError as error:
+        raise InputError(f"{where}: expected a matrix, got rows of unequal length.") from error
+    if array.dtype.kind not in "fiub":
+        raise InputError(
+            f"{where}: expected numbers, got an array of dtype {array.dtype} and shape "
+            f"{array.shape}. Encode raw items to feature vectors first."
+        )
+    if array.ndim != 2:
+        hint = " For one item pass x[None, :]." if array.ndim == 1 else ""
+        raise InputError(
+            f"{where}: expected a matrix (items, features), got shape {array.shape}.{hint}"
+        )
+    if n_features is not None and array.shape[1] != n_features:
+        raise InputError(
+            f"{where}: expected {n_features} features (as in fit), got {array.shape[1]} in an "
+            f"array of shape {array.shape}. Encode these items with the encoder used for training."
+        )
+    if array.shape[1] == 0:
+        raise InputError(f"{where}: expected at least one feature, got shape {array.shape}.")
+    with np.errstate(over="ignore"):
+        out = np.ascontiguousarray(array, dtype=np.float32)
+    check_finite(out, where=where)
+    return out
+
+
+def check_finite(x: AnyArray, *, where: str, block: int = 1 << 22) -> None:
+    """Raise `InputError` naming the first row and column of ``x`` that is NaN or infinite."""
+    rows = max(1, block // max(1, x.shape[1]))
+    for start in range(0, len(x), rows):
+        part = x[start : start + rows]
+        # A sum is finite unless something in it is not (or it overflows, which isfinite settles).
+        with np.errstate(over="ignore", invalid="ignore"):
+            if np.isfinite(part.sum(dtype=np.float64)):
+                continue
+        bad = np.argwhere(~np.isfinite(part))
+        if len(bad):
+            row, column = bad[0]
+            raise InputError(
+                f"{where}: expected finite numbers, got {part[row, column]} at row "
+                f"{start + row}, column {column} (the first of {len(bad)}). Drop or impute "
+                "these rows, or leave the item out of this modality."
+            )
+
+
+def as_ids(ids: Iterable[Any], *, where: str, n: int | None = None) -> np.ndarray[Any, Any]:
+    """Return item ids as a numpy array of strings, or raise if they repeat or do not fit.
+
+    Args:
+        ids: Strings or integers.
+        where: What the message calls them.
+        n: How many there must be; None accepts any number.
+    """
+    values = [str(value) for value in ids]
+    if n is not None and len(values) != n:
+        raise InputError(f"{where}: expected {n} ids, got {len(values)}.")
+    seen: set[str] = set()
+    for row, value in enumerate(values):
+        if not value or "\0" in value:
+            raise InputError(f"{where}: the id at row {row} is empty or holds a NUL character.")
+        if value in seen:
+            raise InputError(
+                f"{where}: id {value!r} stands at more than one row (again at row {row}). "
+                "Ids must be unique within a modality."
+            )
+        seen.add(value)
+    return np.array(values, dtype=np.str_) if values else np.empty(0, dtype="<U1")
+
+
+def check_one_of(name: str, value: Any, allowed: Sequence[Any]) -> None:
+    """Raise `InputError` unless ``value`` is one of ``allowed``."""
+    if value not in allowed:
+        raise InputError(f"{name}: expected one of {', '.join(map(repr, allowed))}, got {value!r}.")
+
+
+def check_range(
+    name: str,
+    value: Any,
+    *,
+    low: float | None = None,
+    high: float | None = None,
+    integer: bool = False,
+) -> None:
+    """Raise `InputError` unless ``value`` is a number within [low, high]."""
+    kinds = (int, np.integer) if integer else (int, float, np.integer, np.floating)
+    inside = (
+        isinstance(value, kinds)
+        and not isinstance(value, bool)
+        and (low is None or value >= low)
+        and (high is None or value <= high)
+    )
+    if not inside:
+        kind = "a whole number" if integer else "a number"
+        span = f" from {low}" if low is not None else ""
+        span += f" up to {high}" if high is not None else ""
+        raise InputError(f"{name}: expected {kind}{span}, got {value!r}.")
+
+
+def not_found(kind: str, name: object, known: Iterable[str], *, hint: str = "") -> NotFoundError:
+    """Return the error for a name that is not there, with the nearest one that is."""
+    names = [str(value) for value in known]
+    close = get_close_matches(str(name), names, n=1)
+    guess = f" Did you mean {close[0]!r}?" if close else ""
+    shown = ", ".join(repr(value) for value in names[:20]) + (", ..." if len(names) > 20 else "")
+    there = f"There {'is' if len(names) == 1 else 'are'}: {shown}." if names else "There is none."
+    return NotFoundError(
+        f"no {kind} named {name!r}. {there}{guess}{' ' + hint if hint else ''}"
+    )
+
+
+def require(package: str, *, extra: str, what: str) -> ModuleType:
+    """Import an optional package, or say which extra brings it."""
+    try:
+        return import_module(package)
+    except ImportError as error:
+        raise MissingExtraError(what, package.partition(".")[0], extra) from error
