@@ -135,9 +135,7 @@ def not_found(kind: str, name: object, known: Iterable[str], *, hint: str = "") 
     guess = f" Did you mean {close[0]!r}?" if close else ""
     shown = ", ".join(repr(value) for value in names[:20]) + (", ..." if len(names) > 20 else "")
     there = f"There {'is' if len(names) == 1 else 'are'}: {shown}." if names else "There is none."
-    return NotFoundError(
-        f"no {kind} named {name!r}. {there}{guess}{' ' + hint if hint else ''}"
-    )
+    return NotFoundError(f"no {kind} named {name!r}. {there}{guess}{' ' + hint if hint else ''}")
 
 
 def require(package: str, *, extra: str, what: str) -> ModuleType:

@@ -134,5 +134,3 @@ def check_file(path: Path, expected: str, *, restore: str) -> None:
             f"{path} is damaged: its SHA-256 is {found[:12]}..., the manifest says "
             f"{expected[:12]}.... {restore}"
         )
-
-

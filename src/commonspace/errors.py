@@ -6,10 +6,10 @@
     ├── InputError (ValueError)             an argument or a file's content is not what is needed
     │   ├── SpaceMismatchError              vectors of one space were offered to another
     │   └── ProtocolMismatchError           scores made by different protocols were compared
-    ├── NotFoundError (KeyError)            a modality, class, item, data set or file has no such name
+    ├── NotFoundError (KeyError)            there is no modality, class, item, file of that name
     ├── NotFittedError (AttributeError)     a method is used before ``fit``
-    ├── UnsupportedError (NotImplementedError)  this method cannot do that: see its class attributes
-    ├── StorageError (OSError)              something on disk is damaged, locked, full or of a newer format
+    ├── UnsupportedError (NotImplementedError)   this method cannot: see its class attributes
+    ├── StorageError (OSError)              a folder is damaged, locked, full or of a newer format
     └── MissingExtraError (ImportError)     an optional dependency is not installed
 
 Every message says where, what was expected, what came, and what to do. Each class also is a

@@ -146,7 +146,7 @@ class Space:
         return len(self.classes)
 
     @cached_property
-    def P(self) -> Float32Array:
+    def P(self) -> Float32Array:  # noqa: N802 - the paper's symbol
         """The owned columns, shape (dim, n_classes), read-only: the paper's P."""
         return self.directions(self.n_classes)
 
