@@ -52,7 +52,7 @@ class ExactIndex:
         >>> index.add(keys=[7, 8, 9], vectors=[[0.0, 0.0], [3.0, 4.0], [0.0, 1.0]])
         >>> found = index.search([[0.0, 0.0]], k=2)
         >>> found.keys, found.scores
-        (array([[7, 9]]), array([[-0., -1.]], dtype=float32))
+        (array([[7, 9]]), array([[ 0., -1.]], dtype=float32))
     """
 
     def __init__(
@@ -179,7 +179,9 @@ class ExactIndex:
 
     @classmethod
     def read(cls, path: Path, *, metric: Metric = "cosine", n_threads: int = 1) -> ExactIndex:
-        """Read what `write` wrote; the file does not tell "cosine" from "inner", so the caller does.
+        """Read what `write` wrote.
+
+        The file does not tell "cosine" from "inner" (both are products), so the caller does.
 
         Raises:
             StorageError: Missing, damaged, or not an index of this kind and metric.
@@ -205,7 +207,7 @@ class ExactIndex:
     def _top(
         self, queries: Float32Array, norms: FloatArray, k: int, width: int, pool: IntArray | None
     ) -> tuple[IntArray, Float32Array]:
-        """Scan for ``width`` candidates, rank them, and widen where the float32 scan leaves doubt."""
+        """Scan for ``width`` candidates, rank them; widen where float32 leaves doubt."""
         n = len(self) if pool is None else len(pool)
         width = min(width, n)
         scanned, at = self._scan(queries, width, pool)
@@ -260,7 +262,7 @@ class ExactIndex:
         doubled for safety.
         """
         if self.metric == "cosine":
-            scale = np.ones(len(norms))
+            scale: FloatArray = np.ones(len(norms))
         elif self.metric == "inner":
             scale = norms * self._longest
         else:
@@ -288,7 +290,8 @@ class ExactIndex:
             return np.empty(0, dtype=np.int64)
         ascending, order = self._sorted()
         at = np.minimum(np.searchsorted(ascending, keys), len(ascending) - 1)
-        return order[at[ascending[at] == keys]]
+        found: IntArray = order[at[ascending[at] == keys]]
+        return found
 
     def _check_new(self, keys: IntArray) -> None:
         values, counts = np.unique(keys, return_counts=True)
@@ -333,8 +336,8 @@ def _prepare(x: Float32Array, metric: Metric, *, where: str) -> tuple[Float32Arr
     if norms.max(initial=0.0) > _MAX_NORM:
         row = int(np.argmax(norms))
         raise InputError(
-            f"{where}: row {row} has length {norms[row]:.3g}; beyond {_MAX_NORM:.0e} products leave "
-            "the range of float32. Scale the vectors down, or use metric='cosine'."
+            f"{where}: row {row} has length {norms[row]:.3g}; beyond {_MAX_NORM:.0e} products "
+            "leave the range of float32. Scale the vectors down, or use metric='cosine'."
         )
     return x, norms
 
@@ -357,9 +360,10 @@ def _scores(queries: Float32Array, rows_QKE: Float32Array, metric: Metric) -> Fl
     wide, against = rows_QKE.astype(np.float64), queries.astype(np.float64)
     if metric == "euclidean":
         wide -= against[:, None]
-        return -np.sqrt(np.einsum("qke,qke->qk", wide, wide)).astype(np.float32)
-    exact = np.einsum("qke,qe->qk", wide, against).astype(np.float32)
-    return np.clip(exact, -1.0, 1.0) if metric == "cosine" else exact
+        distances: FloatArray = np.sqrt(np.einsum("qke,qke->qk", wide, wide))
+        return (0.0 - distances).astype(np.float32)
+    exact: Float32Array = np.einsum("qke,qe->qk", wide, against).astype(np.float32)
+    return exact.clip(-1.0, 1.0) if metric == "cosine" else exact
 
 
 def _faiss() -> Any:
