@@ -1,0 +1,1 @@
+"""The demo: emoji as a multilingual, multimodal collection, made from PyPI packages alone."""
