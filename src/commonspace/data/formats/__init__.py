@@ -1,0 +1,1 @@
+"""Readers of foreign files: tables of items, and containers of arrays."""

@@ -1,0 +1,1 @@
+"""Loaders of the named data sets: compact files, and the releases of the papers."""
