@@ -1,0 +1,55 @@
+"""Metrics as pure functions of arrays, protocols that name every choice, and tests of difference.
+
+`evaluate` scores a model under a `Protocol` and returns a `Report`; `compare` tests two of them.
+"""
+
+from commonspace.evaluation.curves import Curves
+from commonspace.evaluation.engine import score_vectors
+from commonspace.evaluation.evaluator import chance, evaluate
+from commonspace.evaluation.metrics import (
+    average_precision,
+    label_overlap,
+    ndcg,
+    precision_at,
+    precision_recall_curve,
+    precision_scope_curve,
+    recall_at,
+)
+from commonspace.evaluation.plots import plot_curves
+from commonspace.evaluation.protocol import Protocol
+from commonspace.evaluation.report import Report, Score
+from commonspace.evaluation.significance import (
+    Comparison,
+    Difference,
+    bootstrap_interval,
+    compare,
+    holm,
+    sign_flip_p,
+)
+from commonspace.evaluation.ties import TiedScore, tied_average_precision
+
+__all__ = [
+    "Comparison",
+    "Curves",
+    "Difference",
+    "Protocol",
+    "Report",
+    "Score",
+    "TiedScore",
+    "average_precision",
+    "bootstrap_interval",
+    "chance",
+    "compare",
+    "evaluate",
+    "holm",
+    "label_overlap",
+    "ndcg",
+    "plot_curves",
+    "precision_at",
+    "precision_recall_curve",
+    "precision_scope_curve",
+    "recall_at",
+    "score_vectors",
+    "sign_flip_p",
+    "tied_average_precision",
+]

@@ -1,0 +1,181 @@
+"""One direction, scored exactly: blocks of queries stream past the gallery.
+
+Memory beyond the vectors is bounded by ``memory`` bytes however large the gallery: the more items
+it holds, the fewer queries a block has (at least one).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from commonspace.checks import as_features, check_range
+from commonspace.errors import InputError
+from commonspace.evaluation.costs import Costs
+from commonspace.evaluation.curves import Curves, CurveSums
+from commonspace.evaluation.protocol import Protocol
+from commonspace.evaluation.ranking import BYTES_PER_PAIR, QueryScores, Ranker
+from commonspace.evaluation.relevance import Relevance
+from commonspace.evaluation.report import Score, summarise
+from commonspace.types import Float32Array
+
+MEMORY = 64 << 20
+"""Default bound of working memory, in bytes."""
+
+DEFAULT_PROTOCOL = Protocol()
+
+_CACHE_SHARE = 4  # at most a quarter of the memory keeps the gallery in float64
+_MOST_ROWS = 256  # larger blocks only leave the processor's caches
+
+
+def score_vectors(
+    queries: Any,
+    gallery: Any,
+    query_labels: Any,
+    gallery_labels: Any,
+    *,
+    protocol: Protocol = DEFAULT_PROTOCOL,
+    exclude_self: bool = False,
+    seed: int = 0,
+    n_bootstrap: int = 1000,
+    curves: bool = False,
+    scopes: Sequence[int] | None = None,
+    memory: int = MEMORY,
+) -> Score:
+    """Score one direction from vectors and labels.
+
+    Args:
+        queries: Vectors, shape (n_queries, dim).
+        gallery: Vectors, shape (n_gallery, dim).
+        query_labels: Class numbers, shape (n_queries,), or weights, shape (n_queries,
+            n_classes), of which those > 0 count. All known.
+        gallery_labels: Likewise of the gallery.
+        protocol: How the number is made. Its ``within`` and ``keep_self`` are not read here.
+        exclude_self: Row i of both is one item, which leaves its own ranking.
+        seed: Of the bootstrap.
+        n_bootstrap: Resamples of the interval; 0 leaves it out.
+        curves: Keep precision-recall and precision-scope curves.
+        scopes: Of the precision-scope curve; None takes about fifty.
+        memory: Bound of working memory in bytes, beyond the vectors.
+
+    Returns:
+        The score, with average precision per query.
+
+    Raises:
+        InputError: Shapes do not fit, or a value is not finite.
+
+    Example:
+        >>> score = score_vectors(np.eye(2), np.eye(2), np.array([0, 1]), np.array([0, 1]))
+        >>> score.mean_ap
+        1.0
+    """
+    check_range("n_bootstrap", n_bootstrap, low=0, integer=True)
+    check_range("memory", memory, low=1, integer=True)
+    z_QE, z_GE = _vectors(queries, gallery)
+    relevance = Relevance.of(query_labels, gallery_labels, exclude_self=exclude_self)
+    _check_rows(z_QE, z_GE, relevance)
+    sums = _curve_sums(relevance, protocol, scopes) if curves else None
+    found = rank_all(z_QE, z_GE, relevance, protocol=protocol, curves=sums, memory=memory)
+    return to_score(
+        found,
+        relevance,
+        protocol,
+        seed=seed,
+        n_bootstrap=n_bootstrap,
+        curves=None if sums is None else sums.mean(),
+    )
+
+
+def rank_all(
+    z_QE: Float32Array,
+    z_GE: Float32Array,
+    relevance: Relevance,
+    *,
+    protocol: Protocol,
+    curves: CurveSums | None,
+    memory: int,
+) -> QueryScores:
+    """Score every query, a block at a time."""
+    cache = memory // _CACHE_SHARE
+    costs = Costs(z_QE, z_GE, metric=protocol.metric, cache_bytes=cache)
+    ranker = Ranker(len(z_GE), protocol, curves=curves)
+    step = block_rows(len(z_GE), memory - cache)
+    buffer = np.empty((min(step, len(z_QE)), len(z_GE)))
+    parts = []
+    for start in range(0, len(z_QE), step):
+        stop = min(start + step, len(z_QE))
+        cost = buffer[: stop - start]
+        costs.block(start, stop, out=cost)
+        if relevance.exclude_self:  # an infinite cost stands behind the last rank
+            cost[np.arange(stop - start), np.arange(start, stop)] = np.inf
+        parts.append(ranker.score(cost, relevance.block(start, stop)))
+    return QueryScores.joined(parts)
+
+
+def block_rows(n_gallery: int, memory: int) -> int:
+    """How many queries a block may have."""
+    return min(_MOST_ROWS, max(1, memory // (BYTES_PER_PAIR * n_gallery)))
+
+
+def to_score(
+    found: QueryScores,
+    relevance: Relevance,
+    protocol: Protocol,
+    *,
+    seed: int,
+    n_bootstrap: int,
+    curves: Curves | None = None,
+) -> Score:
+    """Bring scores per query to one `Score`."""
+    skipped = found.empty if protocol.empty == "skip" else np.zeros_like(found.empty)
+    mean, interval, worst, best = summarise(
+        found.ap, found.worst, found.best, ~skipped, seed=seed, n_bootstrap=n_bootstrap
+    )
+    return Score(
+        mean_ap=mean,
+        ci=interval,
+        worst=worst,
+        best=best,
+        n_queries=relevance.n_queries,
+        n_gallery=relevance.n_gallery - int(relevance.exclude_self),
+        n_empty=int(found.empty.sum()),
+        ap=np.where(skipped, np.nan, found.ap),
+        curves=curves,
+    )
+
+
+def _vectors(queries: Any, gallery: Any) -> tuple[Float32Array, Float32Array]:
+    z_QE = as_features(queries, where="query vectors")
+    z_GE = as_features(gallery, where="gallery vectors")
+    if z_QE.shape[1] != z_GE.shape[1]:
+        raise InputError(
+            f"vectors: expected queries and gallery of one space, got dimensions {z_QE.shape[1]} "
+            f"and {z_GE.shape[1]}."
+        )
+    return z_QE, z_GE
+
+
+def _check_rows(z_QE: Float32Array, z_GE: Float32Array, relevance: Relevance) -> None:
+    for what, vectors, labels in (
+        ("queries", len(z_QE), relevance.n_queries),
+        ("gallery", len(z_GE), relevance.n_gallery),
+    ):
+        if vectors != labels or not vectors:
+            raise InputError(
+                f"{what}: expected labels for each vector and at least one, got {vectors} vectors "
+                f"and labels of {labels} rows."
+            )
+    if relevance.exclude_self and len(z_QE) != len(z_GE):
+        raise InputError(
+            "exclude_self: expected queries and gallery to be the same rows, got "
+            f"{len(z_QE)} and {len(z_GE)}."
+        )
+
+
+def _curve_sums(
+    relevance: Relevance, protocol: Protocol, scopes: Sequence[int] | None
+) -> CurveSums:
+    n_items = relevance.n_gallery - int(relevance.exclude_self)
+    return CurveSums(n_items, k=protocol.k, scopes=scopes)

@@ -1,0 +1,251 @@
+"""`evaluate`: a model against labelled data, every direction under one protocol."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from commonspace.checks import as_features, not_found
+from commonspace.errors import InputError
+from commonspace.evaluation.engine import DEFAULT_PROTOCOL, MEMORY, score_vectors, to_score
+from commonspace.evaluation.protocol import Divisor, Protocol
+from commonspace.evaluation.ranking import QueryScores
+from commonspace.evaluation.relevance import Relevance
+from commonspace.evaluation.report import Report, Score
+from commonspace.evaluation.ties import TieGroups, TieMath
+from commonspace.types import (
+    AnyArray,
+    BoolArray,
+    Float32Array,
+    LabelledData,
+    ModalityTable,
+    SupportsTransform,
+)
+
+
+def evaluate(
+    model: SupportsTransform | Mapping[str, Any],
+    data: LabelledData,
+    *,
+    protocol: Protocol = DEFAULT_PROTOCOL,
+    gallery: LabelledData | None = None,
+    modalities: Sequence[str] | None = None,
+    k: int | None = None,
+    divide_by: Divisor | None = None,
+    seed: int = 0,
+    n_bootstrap: int = 1000,
+    curves: bool = False,
+    scopes: Sequence[int] | None = None,
+    memory: int = MEMORY,
+) -> Report:
+    """Score retrieval between every ordered pair of modalities.
+
+    Exact: every query is ranked against the whole gallery, in blocks of bounded memory. Rows
+    whose labels are unknown are neither queries nor items of a gallery; each score counts them.
+
+    Args:
+        model: Anything with ``transform(modality, x)``, or vectors already made: a mapping of
+            modality to shape (n, dim), rows as in ``data``.
+        data: The queries, and the galleries too unless ``gallery`` is given.
+        protocol: How the numbers are made.
+        gallery: Items to search, where they are not the queries' own data set. Nothing leaves a
+            ranking then, as no row is the query itself.
+        modalities: Which modalities; None takes all of ``data``.
+        k: Overrides the protocol's cut-off.
+        divide_by: Overrides the protocol's divisor.
+        seed: Of the bootstrap.
+        n_bootstrap: Resamples of the intervals; 0 leaves them out.
+        curves: Keep precision-recall and precision-scope curves.
+        scopes: Of the precision-scope curve; None takes about fifty.
+        memory: Bound of working memory in bytes, beyond vectors and labels.
+
+    Returns:
+        A score for each direction, and their means.
+
+    Raises:
+        InputError: Vectors and labels do not fit, a modality has no row of known labels, or
+            there is no direction to score.
+        NotFoundError: ``data`` or ``model`` has no modality of that name.
+    """
+    protocol = _override(protocol, k=k, divide_by=divide_by)
+    names = _modalities(data, modalities)
+    directions = _directions(names, protocol)
+    if gallery is not None:
+        _check_gallery(model, data, gallery)
+    queries = {name: _Side.of(model, data[name], name) for name in names}
+    items = (
+        queries
+        if gallery is None
+        else {name: _Side.of(model, gallery[name], name) for name in names}
+    )
+    scores = {}
+    for direction in directions:
+        query, item = queries[direction[0]], items[direction[1]]
+        score = score_vectors(
+            query.vectors,
+            item.vectors,
+            query.labels,
+            item.labels,
+            protocol=protocol,
+            exclude_self=query is item and not protocol.keep_self,
+            seed=seed,
+            n_bootstrap=n_bootstrap,
+            curves=curves,
+            scopes=scopes,
+            memory=memory,
+        )
+        scores[direction] = _with_unlabelled(score, query, item)
+    return Report(protocol, scores)
+
+
+def chance(
+    data: LabelledData,
+    *,
+    protocol: Protocol = DEFAULT_PROTOCOL,
+    gallery: LabelledData | None = None,
+    modalities: Sequence[str] | None = None,
+    seed: int = 0,
+    n_bootstrap: int = 1000,
+) -> Report:
+    """Return what a random ranking scores in expectation: the floor of every report.
+
+    Exact, not sampled: the whole gallery is one group of ties. So `Score.worst` and `Score.best`
+    are those of the worst and best ranking there is.
+
+    Args:
+        data: The queries, and the galleries too unless ``gallery`` is given.
+        protocol: How the numbers are made; ties are always read by expectation here.
+        gallery: Items to search, where they are not the queries' own data set.
+        modalities: Which modalities; None takes all of ``data``.
+        seed: Of the bootstrap.
+        n_bootstrap: Resamples of the intervals; 0 leaves them out.
+
+    Raises:
+        InputError: A modality has no row of known labels, or there is no direction to score.
+        NotFoundError: ``data`` has no modality of that name.
+
+    References:
+        [1] Bestgen. Exact expected average precision of the random baseline for system
+            evaluation. Prague Bulletin of Mathematical Linguistics 2015.
+    """
+    names = _modalities(data, modalities)
+    queries = {name: _labels(data[name], name) for name in names}
+    items = queries if gallery is None else {name: _labels(gallery[name], name) for name in names}
+    scores = {}
+    for direction in _directions(names, protocol):
+        query, item = queries[direction[0]], items[direction[1]]
+        exclude_self = query is item and not protocol.keep_self
+        relevance = Relevance.of(query, item, exclude_self=exclude_self)
+        found = _chance_scores(relevance, protocol)
+        scores[direction] = to_score(found, relevance, protocol, seed=seed, n_bootstrap=n_bootstrap)
+    return Report(protocol, scores)
+
+
+@dataclass(frozen=True, eq=False)
+class _Side:
+    """Vectors and labels of one modality, rows of unknown labels left out."""
+
+    vectors: Float32Array
+    labels: AnyArray
+    n_unlabelled: int
+
+    @classmethod
+    def of(
+        cls, model: SupportsTransform | Mapping[str, Any], table: ModalityTable, name: str
+    ) -> _Side:
+        known = np.asarray(table.labels.known, dtype=np.bool_)
+        labels = _labels(table, name)
+        vectors = _transform(model, table, known, name)
+        return cls(vectors, labels, len(known) - len(labels))
+
+
+def _transform(
+    model: SupportsTransform | Mapping[str, Any],
+    table: ModalityTable,
+    known: BoolArray,
+    name: str,
+) -> Float32Array:
+    where = f"vectors of modality {name!r}"
+    if isinstance(model, Mapping):
+        if name not in model:
+            raise not_found("modality", name, model)
+        vectors, expected = as_features(model[name], where=where), len(known)
+        if len(vectors) == expected and not known.all():
+            vectors, expected = vectors[known], int(known.sum())
+    else:
+        x = table.x if known.all() else table.x[known]
+        vectors, expected = as_features(model.transform(name, x), where=where), int(known.sum())
+    if len(vectors) != expected:
+        raise InputError(f"{where}: expected {expected} rows, as in the data, got {len(vectors)}.")
+    return vectors
+
+
+def _labels(table: ModalityTable, name: str) -> AnyArray:
+    known = np.asarray(table.labels.known, dtype=np.bool_)
+    if not known.any():
+        raise InputError(
+            f"modality {name!r}: expected rows with known labels, got none in {len(known)} rows. "
+            "Leave it out with modalities=[...]."
+        )
+    weights = table.labels.dense() > 0
+    return weights if known.all() else weights[known]
+
+
+def _with_unlabelled(score: Score, query: _Side, item: _Side) -> Score:
+    dropped = query.n_unlabelled + (0 if query is item else item.n_unlabelled)
+    return replace(score, n_unlabelled=dropped)
+
+
+def _chance_scores(relevance: Relevance, protocol: Protocol) -> QueryScores:
+    n_items = relevance.n_gallery - int(relevance.exclude_self)
+    n_relevant = relevance.counts()
+    values, at = np.unique(n_relevant, return_inverse=True)
+    ties = TieMath(n_items)
+    scores = np.zeros((len(values), 3))
+    for row, value in enumerate(values):
+        one = TieGroups(*(np.array([part]) for part in (0, n_items, 0, int(value))))
+        scores[row] = ties.average_precision(one, k=protocol.k, divide_by=protocol.divide_by)
+    expected, worst, best = scores[at].T
+    return QueryScores(expected, worst, best, n_relevant, n_relevant == 0)
+
+
+def _override(protocol: Protocol, *, k: int | None, divide_by: Divisor | None) -> Protocol:
+    if k is not None:
+        protocol = replace(protocol, k=k)
+    return protocol if divide_by is None else replace(protocol, divide_by=divide_by)
+
+
+def _modalities(data: LabelledData, modalities: Sequence[str] | None) -> tuple[str, ...]:
+    names = tuple(data.modalities) if modalities is None else tuple(modalities)
+    for name in names:
+        if name not in data.modalities:
+            raise not_found("modality", name, data.modalities)
+    return tuple(dict.fromkeys(names))
+
+
+def _directions(names: tuple[str, ...], protocol: Protocol) -> list[tuple[str, str]]:
+    pairs = [(a, b) for a in names for b in names if a != b or protocol.within]
+    if not pairs:
+        raise InputError(
+            f"modalities: expected at least two to search from one to another, got {names!r}. "
+            "Protocol(within=True) scores a modality against itself."
+        )
+    return pairs
+
+
+def _check_gallery(
+    model: SupportsTransform | Mapping[str, Any], data: LabelledData, gallery: LabelledData
+) -> None:
+    if isinstance(model, Mapping):
+        raise InputError(
+            "gallery: vectors already made belong to one data set. Pass a model, or call "
+            "score_vectors for each direction."
+        )
+    if tuple(data.classes) != tuple(gallery.classes):
+        raise InputError(
+            f"gallery: expected the classes of the queries, in order; got {len(gallery.classes)} "
+            f"classes against {len(data.classes)}."
+        )

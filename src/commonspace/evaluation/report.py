@@ -1,0 +1,220 @@
+"""What an evaluation found: one `Score` a direction, and the `Protocol` that made them."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from commonspace.checks import not_found
+from commonspace.errors import InputError
+from commonspace.evaluation.curves import Curves
+from commonspace.evaluation.protocol import Protocol
+from commonspace.evaluation.significance import Comparison, bootstrap_interval, compare
+from commonspace.types import BoolArray, FloatArray, JsonDict
+
+_ARROW = "->"
+
+
+@dataclass(frozen=True, eq=False)
+class Score:
+    """Mean average precision of one direction.
+
+    Attributes:
+        mean_ap: Mean over the queries that count; NaN if none does.
+        ci: 95 % bootstrap interval of it over queries; None if not asked for.
+        worst: The same mean if every tie fell in the worst order.
+        best: The same mean if every tie fell in the best order.
+        n_queries: Queries with known labels.
+        n_gallery: Items of the gallery with known labels; within a modality the query itself
+            is not counted unless the protocol keeps it.
+        n_empty: Queries with nothing to find.
+        n_unlabelled: Rows left out of queries and gallery because their labels are unknown.
+        ap: Average precision of each query, shape (n_queries,), float64; NaN for a query that
+            the protocol skips. Empty in a report read from a summary.
+        curves: Precision-recall and precision-scope curves, if asked for.
+    """
+
+    mean_ap: float
+    ci: tuple[float, float] | None
+    worst: float
+    best: float
+    n_queries: int
+    n_gallery: int
+    n_empty: int
+    n_unlabelled: int = 0
+    ap: FloatArray = field(default_factory=lambda: np.empty(0), repr=False)
+    curves: Curves | None = field(default=None, repr=False)
+
+    def to_dict(self, *, per_query: bool = False) -> JsonDict:
+        """Return the score for JSON; ``per_query`` adds the values that `compare` needs."""
+        out: JsonDict = {
+            "map": _number(self.mean_ap),
+            "ci": None if self.ci is None else list(self.ci),
+            "queries": self.n_queries,
+            "gallery": self.n_gallery,
+            "worst": _number(self.worst),
+            "best": _number(self.best),
+            "empty": self.n_empty,
+            "unlabelled": self.n_unlabelled,
+        }
+        if self.curves is not None:
+            out["curves"] = self.curves.to_dict()
+        if per_query:
+            out["ap"] = [_number(value) for value in self.ap]
+        return out
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Score:
+        """Rebuild a score from `to_dict`."""
+        ap = [_float(value) for value in values.get("ap", ())]
+        return cls(
+            mean_ap=_float(values["map"]),
+            ci=None if values["ci"] is None else (values["ci"][0], values["ci"][1]),
+            worst=_float(values["worst"]),
+            best=_float(values["best"]),
+            n_queries=values["queries"],
+            n_gallery=values["gallery"],
+            n_empty=values["empty"],
+            n_unlabelled=values.get("unlabelled", 0),
+            ap=np.array(ap, dtype=np.float64),
+            curves=Curves.from_dict(values["curves"]) if "curves" in values else None,
+        )
+
+
+def summarise(
+    ap: FloatArray,
+    worst: FloatArray,
+    best: FloatArray,
+    counts: BoolArray,
+    *,
+    seed: int,
+    n_bootstrap: int,
+) -> tuple[float, tuple[float, float] | None, float, float]:
+    """Return mean, interval, worst and best mean over the queries that count."""
+    if not counts.any():
+        return math.nan, None, math.nan, math.nan
+    kept = ap[counts]
+    interval = bootstrap_interval(kept, n_bootstrap=n_bootstrap, seed=seed) if n_bootstrap else None
+    return float(kept.mean()), interval, float(worst[counts].mean()), float(best[counts].mean())
+
+
+@dataclass(frozen=True, eq=False)
+class Report:
+    """Scores by direction: ``report["image", "text"].mean_ap``.
+
+    Attributes:
+        protocol: How the numbers were made.
+        scores: By (query modality, gallery modality).
+    """
+
+    protocol: Protocol
+    scores: Mapping[tuple[str, str], Score]
+
+    def __getitem__(self, direction: tuple[str, str]) -> Score:
+        if direction not in self.scores:
+            known = [_ARROW.join(name) for name in self.scores]
+            asked = _ARROW.join(direction) if isinstance(direction, tuple) else direction
+            raise not_found("direction", asked, known, hint='Ask for report["image", "text"].')
+        return self.scores[direction]
+
+    @property
+    def mean_ap(self) -> float:
+        """Mean over the directions between different modalities; NaN if there is none."""
+        found = _mean(score.mean_ap for (a, b), score in self.scores.items() if a != b)
+        return math.nan if found is None else found
+
+    @property
+    def mean_ap_within(self) -> float | None:
+        """Mean over the directions from a modality to itself; None if there is none."""
+        return _mean(score.mean_ap for (a, b), score in self.scores.items() if a == b)
+
+    def compare(self, other: Report, *, n_resamples: int = 10_000, seed: int = 0) -> Comparison:
+        """Test whether this report differs from another: see `compare`."""
+        return compare(self, other, n_resamples=n_resamples, seed=seed)
+
+    def to_dict(self, *, per_query: bool = False) -> JsonDict:
+        """Return the report for JSON; ``per_query`` adds the values that `compare` needs."""
+        within = self.mean_ap_within
+        return {
+            "protocol": self.protocol.to_dict(),
+            "directions": {
+                _ARROW.join(direction): score.to_dict(per_query=per_query)
+                for direction, score in self.scores.items()
+            },
+            "mean_ap": _number(self.mean_ap),
+            "mean_ap_within": None if within is None else _number(within),
+        }
+
+    def to_json(self, *, per_query: bool = False) -> str:
+        """Return `to_dict` as JSON text."""
+        return json.dumps(self.to_dict(per_query=per_query), indent=2, allow_nan=False)
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Report:
+        """Rebuild a report from `to_dict`.
+
+        Raises:
+            InputError: A part is missing or is not what `to_dict` writes.
+        """
+        try:
+            scores = {}
+            for name, score in values["directions"].items():
+                query, _, gallery = name.partition(_ARROW)
+                scores[query, gallery] = Score.from_dict(score)
+            return cls(Protocol.from_dict(values["protocol"]), scores)
+        except (KeyError, TypeError, AttributeError, IndexError) as error:
+            raise InputError(
+                f"report: expected what Report.to_dict writes, got something else ({error!r})."
+            ) from error
+
+    def __str__(self) -> str:
+        header = ["query", "gallery", "mAP", "95 % interval", "tie bracket", "queries", "items"]
+        rows = [_row(direction, score) for direction, score in self.scores.items()]
+        rows.append(["mean, cross-modal", "", f"{self.mean_ap:.4f}", "", "", "", ""])
+        if self.mean_ap_within is not None:
+            rows.append(["mean, within", "", f"{self.mean_ap_within:.4f}", "", "", "", ""])
+        widths = [max(len(row[at]) for row in [header, *rows]) for at in range(len(header))]
+        lines = [_line(row, widths) for row in [header, ["-" * width for width in widths], *rows]]
+        return "\n".join([*lines, _describe(self.protocol)])
+
+
+def _row(direction: tuple[str, str], score: Score) -> list[str]:
+    interval = "" if score.ci is None else f"{score.ci[0]:.4f} - {score.ci[1]:.4f}"
+    bracket = f"{score.worst:.4f} - {score.best:.4f}" if score.best > score.worst else "no ties"
+    counts = [str(score.n_queries), str(score.n_gallery)]
+    return [*direction, f"{score.mean_ap:.4f}", interval, bracket, *counts]
+
+
+def _line(row: list[str], widths: list[int]) -> str:
+    cells = [cell.ljust(width) for cell, width in zip(row[:2], widths[:2], strict=True)]
+    cells += [cell.rjust(width) for cell, width in zip(row[2:], widths[2:], strict=True)]
+    return "  ".join(cells).rstrip()
+
+
+def _describe(protocol: Protocol) -> str:
+    depth = "all ranks" if protocol.k is None else f"first {protocol.k} ranks"
+    return (
+        f"{protocol.metric}, {depth}, divided by {protocol.divide_by}, ties {protocol.ties}, "
+        f"empty queries {protocol.empty}"
+    )
+
+
+def _mean(values: Iterable[float]) -> float | None:
+    counted = list(values)
+    known = [value for value in counted if not math.isnan(value)]
+    if not known:
+        return math.nan if counted else None
+    return sum(known) / len(known)
+
+
+def _number(value: float) -> float | None:
+    return None if math.isnan(value) else float(value)
+
+
+def _float(value: float | None) -> float:
+    return math.nan if value is None else float(value)
