@@ -216,8 +216,10 @@ def _english(info: Mapping[str, Any], entry: JsonDict) -> str:
     """Return the English name and the other short names, each once."""
     others = [_clean(alias) for alias in info.get("alias", [])]
     others += [_clean(name).replace("-", " ") for name in entry["short_names"]]
-    unique = {name.casefold(): name for name in reversed([_clean(info["en"]), *others])}
-    return ", ".join(reversed(unique.values()))
+    unique: dict[str, str] = {}
+    for name in [_clean(info["en"]), *others]:
+        unique.setdefault(name.casefold(), name)
+    return ", ".join(unique.values())
 
 
 def _keys(rows: Sequence[JsonDict]) -> tuple[str, ...]:
