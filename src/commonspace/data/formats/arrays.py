@@ -246,7 +246,7 @@ class _Reader:
         names = [f"{modality}_is_train", f"{modality}_split", "is_train", "split"]
         key = given if given is not None else self._first(names)
         if key is None:
-            return np.full(sizes[""], "train", dtype=np.str_)
+            return np.full(sizes[""], "train")
         return _split_names(np.ravel(self.file[key]), f"{self.file.path}, key {key!r}")
 
 
