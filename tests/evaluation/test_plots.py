@@ -1,0 +1,28 @@
+import numpy as np
+import pytest
+
+from commonspace.errors import InputError
+from commonspace.evaluation import chance, evaluate, plot_curves
+
+from .slow import Data, table
+
+
+def test_writes_two_pictures_a_direction(tmp_path):
+    pytest.importorskip("matplotlib")
+    y = np.random.default_rng(0).integers(0, 3, 30)
+    data = Data({m: table(np.zeros((30, 1)), y, 3) for m in ("image", "3D/model")}, ("a", "b", "c"))
+    rng = np.random.default_rng(1)
+    vectors = {m: np.eye(3)[y] + rng.standard_normal((30, 3)) for m in data.modalities}
+    report = evaluate(vectors, data, curves=True)
+    files = plot_curves({"ours": report, "again": report}, tmp_path / "plots")
+    assert [f.name for f in files][:2] == ["pr_image_3D-model.png", "scope_image_3D-model.png"]
+    assert len(files) == 4
+    assert all(f.read_bytes().startswith(b"\x89PNG") for f in files)
+
+
+def test_needs_curves(tmp_path):
+    data = Data({m: table(np.zeros((3, 1)), [0, 1, 2], 3) for m in ("a", "b")}, ("x", "y", "z"))
+    with pytest.raises(InputError, match="curves=True"):
+        plot_curves({"chance": chance(data)}, tmp_path)
+    with pytest.raises(InputError, match="at least one"):
+        plot_curves({}, tmp_path)
