@@ -1,0 +1,40 @@
+"""The answer of a search in a collection."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from commonspace.types import AnyArray, Float32Array, JsonDict, StrArray
+
+
+@dataclass(frozen=True, eq=False)
+class Hits:
+    """The best items for each query, best first.
+
+    All arrays have shape (n_queries, k); k is smaller than asked where fewer items match, and
+    then all of them are there.
+
+    Attributes:
+        ids: Item ids.
+        scores: Larger is better: cosine similarity, or BM25 for words; float32.
+        modalities: The modality of each item.
+        payloads: The payload of each item, a dict of its own in each cell (dtype object).
+    """
+
+    ids: StrArray
+    scores: Float32Array
+    modalities: StrArray
+    payloads: AnyArray
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def rows(self) -> list[list[JsonDict]]:
+        """One list a query of ``{"id", "score", "modality", "payload"}``, ready for JSON."""
+        names = ("id", "score", "modality", "payload")
+        columns = (self.ids, self.scores, self.modalities, self.payloads)
+        lists = [column.tolist() for column in columns]
+        return [
+            [dict(zip(names, cell, strict=True)) for cell in zip(*query, strict=True)]
+            for query in zip(*lists, strict=True)
+        ]

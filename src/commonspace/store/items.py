@@ -1,0 +1,366 @@
+"""The truth of a collection: one SQLite file with items, payloads, vectors and their space.
+
+Write-ahead log, ``synchronous=FULL`` and one transaction a batch: a batch that was acknowledged is
+on the device, one that was not is not there at all. Every batch advances the *generation* and has
+a random token, by which an index beside the file is known to be made from exactly this history.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import sqlite3
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from itertools import chain, repeat
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import numpy as np
+
+from commonspace.disk import atomic_file
+from commonspace.errors import CommonspaceError, NotFoundError, StorageError
+from commonspace.space import Space
+from commonspace.types import Float32Array, IntArray, JsonDict
+
+FORMAT_VERSION = 1
+
+# Vectors lie in a table of their own, so that filters read payloads without paging through them.
+# Keys are never used twice (AUTOINCREMENT): a key above the newest one of an index is new to it.
+_SCHEMA = """
+CREATE TABLE meta (name TEXT PRIMARY KEY, value NOT NULL) WITHOUT ROWID;
+CREATE TABLE metadata (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
+CREATE TABLE batches (generation INTEGER PRIMARY KEY, token TEXT NOT NULL);
+CREATE TABLE items (
+  key INTEGER PRIMARY KEY AUTOINCREMENT, id TEXT NOT NULL, modality TEXT NOT NULL,
+  payload TEXT NOT NULL, generation INTEGER NOT NULL, UNIQUE (id, modality)
+);
+CREATE TABLE vectors (key INTEGER PRIMARY KEY, vector BLOB NOT NULL);
+CREATE TABLE deleted (
+  generation INTEGER NOT NULL, key INTEGER NOT NULL, PRIMARY KEY (generation, key)
+) WITHOUT ROWID;
+CREATE VIRTUAL TABLE texts USING fts5 (text, tokenize = "unicode61 remove_diacritics 2");
+"""
+# 16 KB pages hold 512-d vectors with 12 % waste where SQLite's 4 KB ones waste half.
+_PAGE_SIZE = 16384
+_BLOCK_BYTES = 1 << 26
+# The log of deletes and batches is forgotten once it is longer than this and than the items.
+_LOG_ROWS = 10_000
+
+
+def create_items(path: Path, space: Space, library: str) -> None:
+    """Write the file of an empty collection, whole or not at all."""
+    manifest = json.dumps(space.manifest(), ensure_ascii=False)
+    meta = {
+        "kind": "commonspace-collection",
+        "format_version": FORMAT_VERSION,
+        "space": manifest,
+        "basis": space.basis.astype("<f4", copy=False).tobytes(),
+        "created_by": library,
+        "log_starts": 0,
+    }
+    memory = sqlite3.connect(":memory:", isolation_level=None)
+    try:
+        memory.execute(f"PRAGMA page_size = {_PAGE_SIZE}")
+        memory.executescript(_SCHEMA)
+        memory.executemany("INSERT INTO meta VALUES (?, ?)", meta.items())
+        memory.execute("INSERT INTO batches VALUES (0, ?)", (secrets.token_hex(8),))
+        content = memory.serialize()
+    finally:
+        memory.close()
+    with atomic_file(path) as file:
+        file.write(content)
+
+
+class ItemTable:
+    """Rows of a collection in SQLite. One connection; the caller serialises its use.
+
+    Attributes:
+        space: The space of all vectors.
+    """
+
+    def __init__(self, path: Path, *, read_only: bool) -> None:
+        self._path = path
+        with self._errors():
+            self._sql = _connect(path, read_only=read_only)
+        try:
+            with self._errors():
+                self.space = self._read_space()
+        except BaseException:
+            self._sql.close()
+            raise
+
+    def close(self) -> None:
+        """Close the connection; the last one to close folds the log into the file."""
+        with self._errors():
+            self._sql.close()
+
+    @contextmanager
+    def snapshot(self) -> Iterator[None]:
+        """Let all reads inside see one state."""
+        with self._errors(), self._transaction("BEGIN"):
+            yield
+
+    @contextmanager
+    def batch(self) -> Iterator[int]:
+        """Do all writes inside or none; yields the new generation."""
+        with self._errors(), self._transaction("BEGIN IMMEDIATE"):
+            generation = self.generation() + 1
+            token = secrets.token_hex(8)
+            self._sql.execute("INSERT INTO batches VALUES (?, ?)", (generation, token))
+            yield generation
+
+    def generation(self) -> int:
+        """Number of the newest batch."""
+        return self._int("SELECT max(generation) FROM batches")
+
+    def token(self, generation: int) -> str | None:
+        """The token of a batch; None if there is no such batch, or no memory of it."""
+        row = self._sql.execute(
+            "SELECT token FROM batches WHERE generation = ?", (generation,)
+        ).fetchone()
+        return None if row is None else str(row[0])
+
+    def newest_key(self) -> int:
+        """The largest key that was ever given."""
+        row = self._sql.execute("SELECT seq FROM sqlite_sequence WHERE name = 'items'").fetchone()
+        return 0 if row is None else int(row[0])
+
+    def count(self) -> int:
+        """How many items there are."""
+        return self._int("SELECT count(*) FROM items")
+
+    def modalities(self) -> dict[str, int]:
+        """How many items each modality has, by name."""
+        counts = "SELECT modality, count(*) FROM items GROUP BY modality ORDER BY modality"
+        with self._errors():
+            return dict(self._sql.execute(counts).fetchall())
+
+    def insert(
+        self,
+        generation: int,
+        ids: Sequence[str],
+        modality: str,
+        payloads: Sequence[str] | None,
+        texts: Sequence[str],
+        vectors: Float32Array,
+    ) -> IntArray:
+        """Insert rows under new keys and return the keys; within `batch`."""
+        first = self.newest_key() + 1
+        keys = range(first, first + len(ids))
+        stored = repeat("{}") if payloads is None else payloads
+        rows = zip(keys, ids, repeat(modality), stored, repeat(generation), strict=False)
+        self._sql.executemany("INSERT INTO items VALUES (?, ?, ?, ?, ?)", rows)
+        blobs = zip(keys, vectors.astype("<f4", copy=False), strict=True)
+        self._sql.executemany("INSERT INTO vectors VALUES (?, ?)", blobs)
+        words = ((key, text) for key, text in zip(keys, texts, strict=False) if text)
+        self._sql.executemany("INSERT INTO texts (rowid, text) VALUES (?, ?)", words)
+        return np.arange(first, first + len(ids), dtype=np.int64)
+
+    def find(self, ids: Sequence[str], modality: str | None) -> IntArray:
+        """Keys of the items of these ids, in one modality or all."""
+        return self._keys(
+            "SELECT key FROM items WHERE id IN (SELECT value FROM json_each(:ids)) "
+            "AND (:modality IS NULL OR modality = :modality)",
+            {"ids": _json(ids), "modality": modality},
+        )
+
+    def delete(self, generation: int, keys: IntArray) -> None:
+        """Delete rows and log their keys; within `batch`."""
+        listed = _json(keys.tolist())
+        for table, column in (("items", "key"), ("vectors", "key"), ("texts", "rowid")):
+            self._sql.execute(
+                f"DELETE FROM {table} WHERE {column} IN (SELECT value FROM json_each(?))", (listed,)
+            )
+        self._sql.executemany(
+            "INSERT INTO deleted VALUES (?, ?)", zip(repeat(generation), keys.tolist())
+        )
+
+    def select(
+        self, modalities: Sequence[str] | None, condition: str, values: JsonDict
+    ) -> IntArray:
+        """Keys of the items of these modalities for which the condition holds."""
+        return self._keys(
+            f"SELECT key FROM items WHERE {_OF_MODALITIES} AND {condition}",
+            {"modalities": None if modalities is None else _json(modalities), **values},
+        )
+
+    def match(
+        self,
+        expression: str,
+        k: int,
+        modalities: Sequence[str] | None,
+        condition: str,
+        values: JsonDict,
+    ) -> tuple[IntArray, Float32Array]:
+        """Keys and BM25 scores (larger is better) of the k best full-text matches."""
+        rows = self._sql.execute(
+            "SELECT items.key, -bm25(texts) AS score FROM texts JOIN items ON items.key = "
+            f"texts.rowid WHERE texts MATCH :expression AND {_OF_MODALITIES} AND {condition} "
+            "ORDER BY score DESC, items.key LIMIT :k",
+            {
+                "expression": expression,
+                "k": k,
+                "modalities": None if modalities is None else _json(modalities),
+                **values,
+            },
+        ).fetchall()
+        keys, scores = zip(*rows, strict=True) if rows else ((), ())
+        return np.array(keys, dtype=np.int64), np.array(scores, dtype=np.float32)
+
+    def describe(self, keys: IntArray) -> dict[int, tuple[str, str, str]]:
+        """Id, modality and payload (JSON) by key."""
+        rows = self._sql.execute(
+            "SELECT key, id, modality, payload FROM items "
+            "WHERE key IN (SELECT value FROM json_each(?))",
+            (_json(keys.tolist()),),
+        )
+        return {key: (id_, modality, payload) for key, id_, modality, payload in rows}
+
+    def vectors_of(self, ids: Sequence[str], modality: str) -> dict[str, bytes]:
+        """Stored vectors by id, those that are there."""
+        rows = self._sql.execute(
+            "SELECT items.id, vectors.vector FROM items JOIN vectors USING (key) "
+            "WHERE items.modality = ? AND items.id IN (SELECT value FROM json_each(?))",
+            (modality, _json(ids)),
+        )
+        return dict(rows.fetchall())
+
+    def vectors_after(self, key: int) -> Iterator[tuple[IntArray, Float32Array]]:
+        """All rows above a key, ascending, in blocks of keys and vectors."""
+        width = 4 * self.space.dim
+        cursor = self._sql.execute(
+            "SELECT key, vector FROM vectors WHERE key > ? ORDER BY key", (key,)
+        )
+        while rows := cursor.fetchmany(max(1, _BLOCK_BYTES // width)):
+            keys, blobs = zip(*rows, strict=True)
+            joined = b"".join(blobs)
+            if len(joined) != width * len(rows):
+                raise StorageError(
+                    f"{self._path} is damaged: vectors of keys {keys[0]} to "
+                    f"{keys[-1]} are not all {width} bytes long."
+                )
+            matrix = np.frombuffer(joined, dtype="<f4").reshape(len(rows), -1)
+            yield np.array(keys, dtype=np.int64), matrix
+
+    def deleted_after(self, generation: int, key: int) -> IntArray:
+        """Keys up to ``key`` whose rows were deleted after a generation."""
+        return self._keys(
+            "SELECT key FROM deleted WHERE generation > :generation AND key <= :key",
+            {"generation": generation, "key": key},
+        )
+
+    def log_starts(self) -> int:
+        """The oldest generation from which the log tells what changed."""
+        return self._int("SELECT value FROM meta WHERE name = 'log_starts'")
+
+    def forget(self, generation: int) -> None:
+        """Drop the log up to a generation, once it is longer than what it speaks of."""
+        length = self._int("SELECT (SELECT count(*) FROM deleted) + (SELECT count(*) FROM batches)")
+        if length <= max(_LOG_ROWS, self.count()):
+            return
+        with self._errors(), self._transaction("BEGIN IMMEDIATE"):
+            self._sql.execute("DELETE FROM deleted WHERE generation <= ?", (generation,))
+            self._sql.execute("DELETE FROM batches WHERE generation < ?", (generation,))
+            self._sql.execute("UPDATE meta SET value = ? WHERE name = 'log_starts'", (generation,))
+
+    def metadata(self) -> JsonDict:
+        """What the caller stored, by name."""
+        with self._errors():
+            rows = self._sql.execute("SELECT name, value FROM metadata ORDER BY name").fetchall()
+        return {name: json.loads(value) for name, value in rows}
+
+    def set_metadata(self, name: str, value: str) -> None:
+        """Store JSON under a name, durably."""
+        with self._errors(), self._transaction("BEGIN IMMEDIATE"):
+            self._sql.execute("INSERT OR REPLACE INTO metadata VALUES (?, ?)", (name, value))
+
+    def _read_space(self) -> Space:
+        try:
+            meta = dict(self._sql.execute("SELECT name, value FROM meta").fetchall())
+            version = meta["format_version"]
+            if meta["kind"] != "commonspace-collection" or not isinstance(version, int):
+                raise StorageError(f"{self._path} is not the file of a collection.")
+            if version > FORMAT_VERSION:
+                raise StorageError(
+                    f"{self._path}: format version {version} is newer than the {FORMAT_VERSION} "
+                    "this commonspace reads. Install a newer commonspace."
+                )
+            manifest = json.loads(meta["space"])
+            basis = np.frombuffer(meta["basis"], dtype="<f4").reshape(-1, manifest["dim"])
+            return Space.from_manifest(manifest, basis)
+        except StorageError:
+            raise
+        except (KeyError, ValueError, TypeError, CommonspaceError) as error:
+            raise StorageError(f"{self._path} is damaged: its space does not read.") from error
+
+    @contextmanager
+    def _transaction(self, begin: str) -> Iterator[None]:
+        self._sql.execute(begin)
+        try:
+            yield
+            self._sql.execute("COMMIT")
+        except BaseException:
+            with suppress(sqlite3.Error):
+                self._sql.execute("ROLLBACK")
+            raise
+
+    @contextmanager
+    def _errors(self) -> Iterator[None]:
+        """Turn SQLite's errors into ours: a full disk, a damaged file, a lock held too long."""
+        try:
+            yield
+        except sqlite3.Error as error:
+            raise StorageError(
+                f"{self._path}: SQLite says {str(error)!r}. A batch that was being written was "
+                "not stored; what was stored before is as it was."
+            ) from error
+
+    def _int(self, query: str) -> int:
+        with self._errors():
+            return int(self._sql.execute(query).fetchone()[0])
+
+    def _keys(self, query: str, values: JsonDict) -> IntArray:
+        with self._errors():
+            rows = self._sql.execute(query, values)
+            return np.fromiter(chain.from_iterable(rows), dtype=np.int64)
+
+
+_OF_MODALITIES = (
+    "(:modalities IS NULL OR items.modality IN (SELECT value FROM json_each(:modalities)))"
+)
+
+
+def _connect(path: Path, *, read_only: bool) -> sqlite3.Connection:
+    if not path.is_file():
+        raise NotFoundError(f"{path.parent} is not a collection: it has no {path.name}.")
+    address = f"file:{quote(str(path.absolute()))}?mode={'ro' if read_only else 'rw'}"
+    sql = sqlite3.connect(
+        address, uri=True, isolation_level=None, check_same_thread=False, timeout=30.0
+    )
+    try:
+        if not read_only:
+            sql.execute("PRAGMA journal_mode = WAL")
+            sql.execute("PRAGMA synchronous = FULL")
+        sql.execute("SELECT count(*) FROM sqlite_master")
+        return sql
+    except sqlite3.OperationalError:
+        sql.close()
+        # Without write access there is no room for SQLite's shared memory. If no log is waiting
+        # there either, the file is all there is.
+        log = path.with_name(f"{path.name}-wal")
+        writable = os.access(path.parent, os.W_OK)
+        if not read_only or writable or (log.exists() and log.stat().st_size):
+            raise
+        return sqlite3.connect(
+            f"{address}&immutable=1", uri=True, isolation_level=None, check_same_thread=False
+        )
+    except BaseException:
+        sql.close()
+        raise
+
+
+def _json(values: Any) -> str:
+    return json.dumps(list(values), ensure_ascii=False)

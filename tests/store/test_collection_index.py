@@ -1,0 +1,364 @@
+"""The index beside a collection is derived: after any history, damage or kill it equals truth."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from commonspace.space import Space
+from commonspace.store import derived, items
+from commonspace.store.collection import Collection
+
+DIM = 4
+SPACE = Space.create(DIM)
+
+
+def vectors(n: int, seed: int = 0) -> Any:
+    return np.random.default_rng(seed).standard_normal((n, DIM)).astype(np.float32)
+
+
+def answers(col: Collection) -> Any:
+    hits = col.search(vectors(25, seed=99), k=1000)
+    return hits.ids.tolist(), hits.modalities.tolist(), hits.scores.tobytes()
+
+
+def rebuilt(col: Collection) -> Any:
+    """What a copy without its index answers."""
+    with tempfile.TemporaryDirectory() as name:
+        copy = Path(name) / "copy"
+        shutil.copytree(col.folder, copy)
+        for path in copy.glob("index.*"):
+            path.unlink()
+        with Collection.open(copy, read_only=True) as fresh:
+            return answers(fresh)
+
+
+def filled(folder: Path, n: int = 60) -> Collection:
+    col = Collection.create(folder, space=SPACE)
+    col.add(range(n), vectors(n), modality="text")
+    return col
+
+
+def damage_delete(folder: Path) -> None:
+    (folder / "index.faiss").unlink()
+
+
+def damage_delete_both(folder: Path) -> None:
+    (folder / "index.faiss").unlink()
+    (folder / "index.json").unlink()
+
+
+def damage_flip(folder: Path) -> None:
+    path = folder / "index.faiss"
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+
+
+def damage_truncate(folder: Path) -> None:
+    path = folder / "index.faiss"
+    path.write_bytes(path.read_bytes()[:100])
+
+
+def damage_manifest(folder: Path) -> None:
+    (folder / "index.json").write_text("{")
+
+
+def damage_manifest_fields(folder: Path) -> None:
+    _manifest(folder, sha256=None, items="x")
+
+
+def damage_newer_index(folder: Path) -> None:
+    _manifest(folder, format_version=2)
+
+
+def damage_future(folder: Path) -> None:
+    _manifest(folder, generation=10**6)
+
+
+def damage_count(folder: Path) -> None:
+    _manifest(folder, items=1)
+
+
+def _manifest(folder: Path, **changes: Any) -> None:
+    path = folder / "index.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | changes))
+
+
+@pytest.mark.parametrize("read_only", [False, True])
+@pytest.mark.parametrize(
+    ("damage", "warns"),
+    [
+        (damage_delete, False),
+        (damage_delete_both, False),
+        (damage_flip, True),
+        (damage_truncate, True),
+        (damage_manifest, True),
+        (damage_manifest_fields, True),
+        (damage_newer_index, True),
+        (damage_future, True),
+        (damage_count, True),
+    ],
+)
+def test_a_damaged_index_is_made_again(tmp_path: Path, caplog, damage, warns, read_only):
+    with filled(tmp_path / "col") as col:
+        want = answers(col)
+    damage(col.folder)
+    with (
+        caplog.at_level(logging.WARNING),
+        Collection.open(col.folder, read_only=read_only) as again,
+    ):
+        assert answers(again) == want
+    assert bool(caplog.records) == warns
+    caplog.clear()
+    if not read_only:  # the writer left a good one
+        with Collection.open(col.folder, read_only=True) as again:
+            assert answers(again) == want
+            assert again._index._written == again._index.generation
+        assert not caplog.records
+
+
+def test_an_index_is_loaded_not_made_again(tmp_path: Path, monkeypatch):
+    with filled(tmp_path / "col") as col:
+        want = answers(col)
+    monkeypatch.setattr(items.ItemTable, "vectors_of", None)
+    read = []
+    original = items.ItemTable.vectors_after
+    monkeypatch.setattr(
+        items.ItemTable, "vectors_after", lambda self, key: read.append(key) or original(self, key)
+    )
+    with Collection.open(col.folder) as again:
+        assert answers(again) == want
+    assert read == []
+
+
+def test_a_stale_index_reads_only_what_changed(tmp_path: Path, monkeypatch):
+    with filled(tmp_path / "col") as col:
+        pass
+    kept = {name: (col.folder / name).read_bytes() for name in ("index.faiss", "index.json")}
+    with Collection.open(col.folder) as col:
+        col.delete([1, 2, 59])
+        col.add([3, 100], vectors(2, seed=5), modality="text")
+        col.add([4], vectors(1, seed=6), modality="image")
+        col.add([200], vectors(1, seed=7), modality="text")
+        col.delete([200])
+        want = answers(col)
+    for name, content in kept.items():
+        (col.folder / name).write_bytes(content)
+    blocks = []
+    original = items.ItemTable.vectors_after
+
+    def spy(self, key):
+        for keys, rows in original(self, key):
+            blocks.append(len(keys))
+            yield keys, rows
+
+    monkeypatch.setattr(items.ItemTable, "vectors_after", spy)
+    with Collection.open(col.folder, read_only=True) as again:
+        assert answers(again) == want
+    assert blocks == [3]
+    assert rebuilt(again) == want
+
+
+def test_an_index_of_another_history_is_not_trusted(tmp_path: Path, caplog):
+    """Two branches from one backup: same generation, same keys, other vectors."""
+    with filled(tmp_path / "a") as a:
+        pass
+    shutil.copytree(a.folder, tmp_path / "b")
+    with Collection.open(tmp_path / "a") as a, Collection.open(tmp_path / "b") as b:
+        a.add(["new"], vectors(1, seed=1), modality="text")
+        b.add(["new"], vectors(1, seed=2), modality="text")
+        want = answers(b)
+    for name in ("index.faiss", "index.json"):
+        shutil.copy(tmp_path / "a" / name, tmp_path / "b" / name)
+    with Collection.open(tmp_path / "b", read_only=True) as again:
+        assert answers(again) == want
+    assert "another history" in caplog.text
+
+
+def test_the_log_is_forgotten_and_nothing_is_lost(tmp_path: Path, monkeypatch):
+    monkeypatch.setattr(items, "_LOG_ROWS", 20)
+    with filled(tmp_path / "col", 10) as col:
+        reader = Collection.open(col.folder, read_only=True)
+        answers(reader)
+        kept = (col.folder / "index.json", col.folder / "index.faiss")
+        col.flush()
+        old = [path.read_bytes() for path in kept]
+        for round_ in range(30):
+            col.add([round_ % 10], vectors(1, seed=round_), modality="text")
+        col.flush()
+        assert col._items.log_starts() == col._items.generation()
+        want = answers(col)
+        assert answers(reader) == want
+        reader.close()
+    for path, content in zip(kept, old, strict=True):
+        path.write_bytes(content)
+    with Collection.open(col.folder) as again:
+        assert answers(again) == want
+    damage_delete_both(col.folder)
+    with Collection.open(col.folder) as again:
+        assert answers(again) == want
+
+
+def test_an_interrupted_change_of_the_index_is_not_seen(tmp_path: Path, monkeypatch):
+    with filled(tmp_path / "col") as col:
+        answers(col)
+        with monkeypatch.context() as patch:
+            patch.setattr(derived.ExactIndex, "add", _interrupt)
+            with pytest.raises(KeyboardInterrupt):
+                col.add(["x"], vectors(1, seed=3), modality="text")
+        assert "x" in col  # it was committed, only not acknowledged
+        assert answers(col) == rebuilt(col)
+
+
+def _interrupt(*_: Any) -> None:
+    raise KeyboardInterrupt
+
+
+def test_many_blocks_give_the_same_index(tmp_path: Path, monkeypatch):
+    with filled(tmp_path / "col") as col:
+        want = answers(col)
+    monkeypatch.setattr(items, "_BLOCK_BYTES", 4 * DIM * 7)
+    damage_delete_both(col.folder)
+    with Collection.open(col.folder, read_only=True) as again:
+        assert answers(again) == want
+
+
+NAMES = st.sampled_from("abcdef")
+KINDS = st.sampled_from(["text", "image"])
+STEP = st.one_of(
+    st.tuples(st.just("add"), st.lists(NAMES, unique=True, max_size=5), KINDS),
+    st.tuples(st.just("delete"), st.lists(NAMES, max_size=3), st.none() | KINDS),
+    st.tuples(st.sampled_from(["reopen", "flush", "search", "kill_index", "stale_index"])),
+)
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.lists(STEP, max_size=14), st.randoms(use_true_random=False))
+def test_any_history_equals_a_dict(steps: list[Any], rng: random.Random):
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name) / "col"
+        col, model, stale = Collection.create(folder, space=SPACE), {}, {}
+        for step in steps:
+            if step[0] == "add":
+                rows = np.array([[rng.randint(-2, 2) for _ in range(DIM)] for _ in step[1]])
+                payloads = [{"at": rng.randint(0, 3)} for _ in step[1]]
+                rows = rows.reshape(-1, DIM).astype(np.float32)
+                col.add(step[1], rows, modality=step[2], payloads=payloads)
+                for id_, row, payload in zip(step[1], rows, payloads, strict=True):
+                    model.pop((id_, step[2]), None)
+                    model[id_, step[2]] = row, payload
+            elif step[0] == "delete":
+                gone = [k for k in model if k[0] in step[1] and step[2] in (None, k[1])]
+                assert col.delete(step[1], modality=step[2]) == len(gone)
+                for key in gone:
+                    del model[key]
+            elif step[0] == "flush":
+                col.flush()
+                stale = {path: path.read_bytes() for path in folder.glob("index.*")}
+            elif step[0] == "search":
+                col.search(np.ones((1, DIM)))
+            else:
+                col.close()
+                if step[0] == "kill_index":
+                    for path in folder.glob("index.*"):
+                        path.unlink()
+                if step[0] == "stale_index":
+                    for path, content in stale.items():
+                        path.write_bytes(content)
+                col = Collection.open(folder)
+            check(col, model)
+        assert answers(col) == rebuilt(col)
+        col.close()
+
+
+def check(col: Collection, model: dict[Any, Any]) -> None:
+    assert len(col) == len(model)
+    assert all((name in col) == any(key[0] == name for key in model) for name in "abcdef")
+    for (id_, kind), (row, _) in model.items():
+        np.testing.assert_array_equal(col.vectors([id_], kind)[0], row)
+    query = np.array([1.0, 2.0, -1.0, 0.5])
+    matching = [(key, row) for key, (row, payload) in model.items() if payload["at"] >= 1]
+    scores = [
+        np.float32(row @ query / (np.linalg.norm(row) or 1) / np.linalg.norm(query))
+        for _, row in matching
+    ]
+    hits = col.search(query[None], k=3, where={"at": {"gte": 1}})
+    np.testing.assert_allclose(hits.scores[0], sorted(scores, reverse=True)[:3], atol=1e-6)
+    for id_, kind, payload in zip(hits.ids[0], hits.modalities[0], hits.payloads[0], strict=True):
+        assert model[str(id_), str(kind)][1] == payload
+
+
+WRITER = """
+import sys, numpy as np
+from commonspace.store.collection import Collection
+folder, seed = sys.argv[1], int(sys.argv[2])
+rng = np.random.default_rng(seed)
+col = Collection.open(folder)
+print("ready", flush=True)
+for step in range(10_000):
+    batch = f"{seed}.{step}"
+    ids = [f"{batch}.{i}" for i in range(30)] + [f"shared{i}" for i in range(5)]
+    col.add(ids, rng.standard_normal((35, 4)), modality="text", payloads=[{"batch": batch}] * 35)
+    print("added", batch, flush=True)
+    if step % 3 == 2:
+        gone = f"{seed}.{step - 1}"
+        print("deleting", gone, flush=True)
+        col.delete([f"{gone}.{i}" for i in range(30)])
+        print("deleted", gone, flush=True)
+    if step % 4 == 3:
+        col.flush()
+    if step % 5 == 4:
+        col.search(np.ones((1, 4)))
+"""
+
+
+def test_kill_at_any_moment_loses_nothing_acknowledged(tmp_path: Path):
+    folder, rng = tmp_path / "col", random.Random(0)
+    Collection.create(folder, space=SPACE).close()
+    added, deleting, deleted, killed = set(), set(), set(), 0
+    for seed in range(12):
+        with subprocess.Popen(
+            [sys.executable, "-c", WRITER, str(folder), str(seed)],
+            stdout=subprocess.PIPE,
+            text=True,
+            env=os.environ | {"OMP_NUM_THREADS": "1"},
+        ) as writer:
+            assert writer.stdout is not None and writer.stdout.readline() == "ready\n"
+            time.sleep(0.15 + 0.5 * rng.random())
+            writer.send_signal(signal.SIGKILL)
+            killed += 1
+            for line in writer.stdout.read().splitlines():
+                verb, batch = line.split()
+                {"added": added, "deleting": deleting, "deleted": deleted}[verb].add(batch)
+        with Collection.open(folder, read_only=seed % 2 == 0) as col:
+            check_after_kill(col, added, deleting, deleted)
+    assert killed == 12 and len(added) > 20 and len(deleted) > 3
+
+
+def check_after_kill(col: Collection, added: set, deleting: set, deleted: set) -> None:
+    rows = col.search(np.ones((1, DIM)), k=10**6).rows()[0]
+    found: dict[str, int] = {}
+    for row in rows:
+        if not row["id"].startswith("shared"):
+            found[row["payload"]["batch"]] = found.get(row["payload"]["batch"], 0) + 1
+    assert set(found.values()) <= {30}, "half a batch"
+    assert added - deleting <= set(found), "an acknowledged batch is missing"
+    assert not deleted & set(found), "an acknowledged delete is undone"
+    assert len(rows) == len(col) and len(rows) == len({row["id"] for row in rows})
+    assert answers(col) == rebuilt(col)
