@@ -1,1 +1,62 @@
-"""x"""
+"""Cross-modal retrieval in one predefined space.
+
+Import as ``import commonspace as cs``. Names are loaded when first used, so that the import itself
+costs next to nothing.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module, metadata
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from commonspace.data import Dataset, Labels, load_dataset
+    from commonspace.evaluation import Protocol, Report, evaluate
+    from commonspace.methods import SDML, SM
+    from commonspace.space import Space
+    from commonspace.store.collection import Collection
+    from commonspace.store.models import load, save
+
+_HOMES = {
+    "Collection": "commonspace.store.collection",
+    "Dataset": "commonspace.data",
+    "Labels": "commonspace.data",
+    "Protocol": "commonspace.evaluation",
+    "Report": "commonspace.evaluation",
+    "SDML": "commonspace.methods",
+    "SM": "commonspace.methods",
+    "Space": "commonspace.space",
+    "evaluate": "commonspace.evaluation",
+    "load": "commonspace.store.models",
+    "load_dataset": "commonspace.data",
+    "save": "commonspace.store.models",
+}
+
+__all__ = [
+    "SDML",
+    "SM",
+    "Collection",
+    "Dataset",
+    "Labels",
+    "Protocol",
+    "Report",
+    "Space",
+    "evaluate",
+    "load",
+    "load_dataset",
+    "save",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name == "__version__":
+        return metadata.version("commonspace")
+    if name not in _HOMES:
+        raise AttributeError(f"module 'commonspace' has no attribute {name!r}")
+    value = getattr(import_module(_HOMES[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return [*__all__, "__version__"]

@@ -1,0 +1,6 @@
+"""Every method under one contract: `__all__` is the only list there is."""
+
+from commonspace.methods.baselines.sm import SM
+from commonspace.methods.sdml import SDML
+
+__all__ = ["SDML", "SM"]

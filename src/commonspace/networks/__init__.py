@@ -1,0 +1,6 @@
+"""Networks and how they are initialised; they do not know how they are trained."""
+
+from commonspace.networks.mlp import MLP, Standardize, l2_normalize
+from commonspace.networks.sdml import SupervisedAutoencoder
+
+__all__ = ["MLP", "Standardize", "SupervisedAutoencoder", "l2_normalize"]

@@ -1,0 +1,58 @@
+"""Fully connected networks and the fixed input scaling in front of them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import pairwise
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from commonspace.types import AnyArray
+
+NORM_EPS = 1e-12
+
+
+def l2_normalize(x_BE: Tensor) -> Tensor:
+    """Scale each row to unit Euclidean length (a row of zeros stays zero)."""
+    return functional.normalize(x_BE, dim=1, eps=NORM_EPS)
+
+
+class MLP(nn.Sequential):
+    """Linear layers with ReLU after each but the last.
+
+    Args:
+        sizes: Width of the input, of each hidden layer, and of the output.
+        dropout: Share of the hidden units dropped in training.
+    """
+
+    def __init__(self, sizes: Sequence[int], *, dropout: float = 0.0) -> None:
+        layers: list[nn.Module] = []
+        for width_in, width_out in pairwise(sizes[:-1]):
+            layers += [nn.Linear(width_in, width_out), nn.ReLU()]
+            if dropout:
+                layers.append(nn.Dropout(dropout))
+        layers.append(nn.Linear(sizes[-2], sizes[-1]))
+        super().__init__(*layers)
+
+
+class Standardize(nn.Module):
+    """A fixed affine input layer: subtract the mean of the training rows, divide by their spread.
+
+    Attributes:
+        mean: Shape (n_features,).
+        scale: Shape (n_features,); 1 / standard deviation, 0 for a constant feature.
+    """
+
+    mean: Tensor
+    scale: Tensor
+
+    def __init__(self, mean: AnyArray, scale: AnyArray) -> None:
+        super().__init__()
+        self.register_buffer("mean", torch.as_tensor(mean, dtype=torch.float32))
+        self.register_buffer("scale", torch.as_tensor(scale, dtype=torch.float32))
+
+    def forward(self, x_BD: Tensor) -> Tensor:
+        """Return the standardised rows, same shape."""
+        return (x_BD - self.mean) * self.scale

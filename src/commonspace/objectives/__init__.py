@@ -1,0 +1,5 @@
+"""Losses as pure functions of tensors, one file an idea, the formula and its paper on top."""
+
+from commonspace.objectives.predefined import reconstruction_loss, supervised_loss
+
+__all__ = ["reconstruction_loss", "supervised_loss"]

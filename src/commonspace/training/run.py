@@ -1,0 +1,129 @@
+"""Where and how trainings run: how many at once, saved where, watched by whom."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar
+
+from commonspace.errors import MissingExtraError
+from commonspace.training.checkpoint import Checkpoint
+from commonspace.training.loop import Callback
+from commonspace.training.progress import Board
+
+Result = TypeVar("Result")
+
+
+@dataclass(frozen=True)
+class TensorBoard:
+    """Write each epoch's metrics to TensorBoard event files, one run a training."""
+
+    folder: Path
+
+    def on_epoch(self, name: str, epoch: int, epochs: int, metrics: Mapping[str, float]) -> None:
+        """Append the metrics of one epoch."""
+        try:
+            from torch.utils.tensorboard import SummaryWriter
+        except ImportError as error:
+            raise MissingExtraError("log_dir", "tensorboard", "tensorboard") from error
+        with SummaryWriter(str(self.folder / name)) as writer:
+            for key, value in metrics.items():
+                if key != "epoch":
+                    writer.add_scalar(key, value, epoch)
+
+
+@dataclass(frozen=True)
+class Run:
+    """How to run a fit; nothing in it changes what is learned.
+
+    Attributes:
+        jobs: Trainings at once, each in a process of its own with one torch thread. None takes
+            one a processor core. 1 trains in this process.
+        checkpoints: Folder to save to after every epoch, and to resume from; None saves nothing.
+        checkpoint_every: Epochs between saves.
+        log_dir: Folder for TensorBoard event files; None writes none.
+        progress: Show progress bars on stderr.
+        callbacks: Called after each epoch, in the process that trains: they must pickle.
+    """
+
+    jobs: int | None = None
+    checkpoints: Path | None = None
+    checkpoint_every: int = 1
+    log_dir: Path | None = None
+    progress: bool = False
+    callbacks: tuple[Callback, ...] = field(default=())
+
+    def checkpoint(self, name: str, identity: str) -> Checkpoint | None:
+        """Where the training of that name is saved."""
+        if self.checkpoints is None:
+            return None
+        path = Path(self.checkpoints) / f"{name}.safetensors"
+        return Checkpoint(path, identity, self.checkpoint_every)
+
+    def all_callbacks(self, board: Board | None) -> tuple[Callback, ...]:
+        """The caller's callbacks and those that the attributes ask for."""
+        out = list(self.callbacks)
+        if self.log_dir is not None:
+            out.append(TensorBoard(Path(self.log_dir)))
+        if board is not None:
+            out.append(board.callback())
+        return tuple(out)
+
+
+def run_all(
+    function: Callable[..., Result],
+    jobs: Mapping[str, Mapping[str, Any]],
+    run: Run,
+    *,
+    epochs: int,
+) -> dict[str, Result]:
+    """Call ``function(**arguments, callbacks=...)`` for every job, in parallel where it pays.
+
+    The bits of the results do not depend on how many run at once or in which order.
+
+    Args:
+        function: A module-level function (it travels to worker processes by name).
+        jobs: Arguments of each call, by the name of the training.
+        run: How many at once, and who watches.
+        epochs: Of each training, for the progress bars.
+
+    Returns:
+        The results by name, in the order of ``jobs``.
+    """
+    n_jobs = min(run.jobs or available_cores(), len(jobs))
+    with Board(list(jobs), epochs=epochs, show=run.progress) as board:
+        callbacks = run.all_callbacks(board if run.progress else None)
+        if n_jobs == 1:
+            results = [function(**arguments, callbacks=callbacks) for arguments in jobs.values()]
+        else:
+            results = _parallel(function, list(jobs.values()), callbacks, n_jobs)
+    return dict(zip(jobs, results, strict=True))
+
+
+def _parallel(
+    function: Callable[..., Result],
+    jobs: Sequence[Mapping[str, Any]],
+    callbacks: Sequence[Callback],
+    n_jobs: int,
+) -> list[Result]:
+    from joblib import Parallel, delayed
+
+    # Largest first, so that no long training starts when the others have ended.
+    order = sorted(range(len(jobs)), key=lambda i: -_size(jobs[i]))
+    calls = (delayed(function)(**jobs[i], callbacks=callbacks) for i in order)
+    done = Parallel(n_jobs=n_jobs, inner_max_num_threads=1)(calls)
+    results = dict(zip(order, done, strict=True))
+    return [results[i] for i in range(len(jobs))]
+
+
+def _size(arguments: Mapping[str, Any]) -> int:
+    return sum(int(getattr(value, "size", 0)) for value in arguments.values())
+
+
+def available_cores() -> int:
+    """Processor cores this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
