@@ -5,6 +5,7 @@ import os
 import sqlite3
 import subprocess
 import sys
+import tempfile
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -561,7 +562,7 @@ def test_readers_see_what_is_committed(col: Collection):
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs root to become another user")
-def test_a_folder_without_write_access_can_be_read(tmp_path: Path):
+def test_a_folder_without_write_access_can_be_read():
     code = """
 import os, sys, numpy as np
 from commonspace.store.collection import Collection
@@ -575,15 +576,17 @@ try:
 except Exception as error:
     assert "read_only=True" in str(error), error
 """
-    col = Collection.create(tmp_path / "col", space=SPACE)
-    col.add(["a"], vectors(1), modality="text")
-    col.close()
-    for path in col.folder.iterdir():
-        path.chmod(0o444)
-    col.folder.chmod(0o555)
-    done = subprocess.run(
-        [sys.executable, "-c", code, str(col.folder)], capture_output=True, text=True
-    )
+    with tempfile.TemporaryDirectory() as name:
+        Path(name).chmod(0o755)
+        col = Collection.create(Path(name) / "col", space=SPACE)
+        col.add(["a"], vectors(1), modality="text")
+        col.close()
+        for path in col.folder.iterdir():
+            path.chmod(0o444)
+        col.folder.chmod(0o555)
+        done = subprocess.run(
+            [sys.executable, "-c", code, str(col.folder)], capture_output=True, text=True
+        )
     assert done.returncode == 0, done.stderr
 
 

@@ -46,6 +46,7 @@ CREATE VIRTUAL TABLE texts USING fts5 (text, tokenize = "unicode61 remove_diacri
 # 16 KB pages hold 512-d vectors with 12 % waste where SQLite's 4 KB ones waste half.
 _PAGE_SIZE = 16384
 _BLOCK_BYTES = 1 << 26
+_NOT_STORED = " Nothing of this batch was stored; what was stored before is as it was."
 # The log of deletes and batches is forgotten once it is longer than this and than the items.
 _LOG_ROWS = 10_000
 
@@ -106,7 +107,7 @@ class ItemTable:
     @contextmanager
     def batch(self) -> Iterator[int]:
         """Do all writes inside or none; yields the new generation."""
-        with self._errors(), self._transaction("BEGIN IMMEDIATE"):
+        with self._errors(_NOT_STORED), self._transaction("BEGIN IMMEDIATE"):
             generation = self.generation() + 1
             token = secrets.token_hex(8)
             self._sql.execute("INSERT INTO batches VALUES (?, ?)", (generation, token))
@@ -274,7 +275,7 @@ class ItemTable:
 
     def set_metadata(self, name: str, value: str) -> None:
         """Store JSON under a name, durably."""
-        with self._errors(), self._transaction("BEGIN IMMEDIATE"):
+        with self._errors(_NOT_STORED), self._transaction("BEGIN IMMEDIATE"):
             self._sql.execute("INSERT OR REPLACE INTO metadata VALUES (?, ?)", (name, value))
 
     def _read_space(self) -> Space:
@@ -308,15 +309,12 @@ class ItemTable:
             raise
 
     @contextmanager
-    def _errors(self) -> Iterator[None]:
+    def _errors(self, outcome: str = "") -> Iterator[None]:
         """Turn SQLite's errors into ours: a full disk, a damaged file, a lock held too long."""
         try:
             yield
         except sqlite3.Error as error:
-            raise StorageError(
-                f"{self._path}: SQLite says {str(error)!r}. A batch that was being written was "
-                "not stored; what was stored before is as it was."
-            ) from error
+            raise StorageError(f"{self._path}: SQLite says {str(error)!r}.{outcome}") from error
 
     def _int(self, query: str) -> int:
         with self._errors():
