@@ -122,15 +122,20 @@ def read_folder(folder: str | Path, *, verify: bool = False) -> Splits:
     """
     folder = Path(folder)
     manifest = read_json(folder / "dataset.json", kind=KIND, max_version=FORMAT_VERSION)
-    classes = tuple(manifest["classes"])
-    parts = {}
-    for split, modalities in manifest["splits"].items():
-        read = {
-            name: _read_modality(folder, entry, classes, verify)
-            for name, entry in modalities.items()
-        }
-        parts[split] = Dataset(read, classes)
-    return Splits(parts, manifest["name"], manifest["provenance"])
+    try:
+        classes = tuple(manifest["classes"])
+        parts = {}
+        for split, modalities in manifest["splits"].items():
+            read = {
+                name: _read_modality(folder, entry, classes, verify)
+                for name, entry in modalities.items()
+            }
+            parts[split] = Dataset(read, classes)
+        return Splits(parts, manifest["name"], manifest["provenance"])
+    except (KeyError, TypeError, AttributeError) as error:
+        raise StorageError(
+            f"{folder / 'dataset.json'} is damaged: it lacks {error}. Import the data set again."
+        ) from error
 
 
 def _write_modality(folder: Path, split: str, name: str, part: Modality) -> JsonDict:
@@ -169,10 +174,27 @@ def _read_modality(
             check_file(path, file["sha256"], restore="Import the data set again.")
         arrays[key] = read_array(path, mmap=key == "x")
     x, items = arrays["x"], arrays["items"]
-    labels = Labels.from_arrays({key: arrays[key] for key in _LABEL_FILES}, classes)
+    labels = _checked_labels(folder, entry, arrays, classes)
     if list(x.shape) != entry["shape"] or not len(x) == len(items) == len(labels):
         raise StorageError(
             f"{folder / entry['files']['x']['path']}: expected shape {entry['shape']} with as many "
             f"ids and labels, got {list(x.shape)}, {len(items)} ids and {len(labels)} labels."
         )
     return Modality(x, labels, items, entry.get("encoder"))
+
+
+def _checked_labels(
+    folder: Path, entry: JsonDict, arrays: dict[str, AnyArray], classes: tuple[str, ...]
+) -> Labels:
+    """Build the labels, having checked that no index points outside of them."""
+    try:
+        if any(arrays[key].dtype.kind != "i" for key in ("label_indptr", "label_indices")):
+            raise ValueError("indices must be whole numbers")
+        labels = Labels.from_arrays({key: arrays[key] for key in _LABEL_FILES}, classes)
+        labels.weights.check_format(full_check=True)
+    except ValueError as error:
+        place = folder / entry["files"]["label_indices"]["path"]
+        raise StorageError(
+            f"{place.parent / 'label_*.npy'} are damaged: {error}. Import the data set again."
+        ) from error
+    return labels

@@ -66,6 +66,11 @@ def load_wikipedia_release(
     for split, end in (("train", "tr"), ("test", "te")):
         texts, categories = _read_list(folder / f"{split}set_txt_img_cat.list")
         x = {m: _features(file, f"{m[0].upper()}_{end}") for m in ("image", "text")}
+        if len(texts) != len(x["image"]):
+            raise InputError(
+                f"{folder / f'{split}set_txt_img_cat.list'}: expected {len(x['image'])} lines, one "
+                f"a row of raw_features.mat, got {len(texts)}."
+            )
         parts[split] = Dataset.from_arrays(
             x, categories - 1, classes=WIKIPEDIA_CLASSES, items=texts
         )
