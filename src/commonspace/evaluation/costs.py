@@ -16,8 +16,8 @@ import numpy as np
 from commonspace.evaluation.protocol import Metric
 from commonspace.types import AnyArray, Float32Array
 
-_TILE_BYTES = 1 << 21
 _STEP_BITS = 40
+_TILE_SHARE = 6
 
 
 class Costs:
@@ -27,21 +27,34 @@ class Costs:
         queries: Shape (n_queries, dim), float32.
         gallery: Shape (n_gallery, dim), float32.
         metric: "cosine" (a zero vector has cosine 0 with all), "inner" or "euclidean" (squared).
-        cache_bytes: Keep the gallery in float64 if it takes no more than this.
+        block_rows: The most queries a block will have.
+        memory: Bound of working memory in bytes: a share of it for a tile of the product, the
+            rest to keep the gallery in float64, if it fits.
     """
 
     def __init__(
-        self, queries: Float32Array, gallery: Float32Array, *, metric: Metric, cache_bytes: int = 0
+        self,
+        queries: Float32Array,
+        gallery: Float32Array,
+        *,
+        metric: Metric,
+        block_rows: int,
+        memory: int,
     ) -> None:
         self._queries, self._gallery, self._metric = queries, gallery, metric
         self._rounder = 1.5 * 2.0 ** (52 - _STEP_BITS) * self._bound()
-        self._tile_rows = max(16, _TILE_BYTES // (8 * gallery.shape[1]))
-        kept = gallery.size * 8 <= cache_bytes
+        tile_bytes = memory // _TILE_SHARE
+        self._tile_rows = max(16, tile_bytes // (8 * max(block_rows, gallery.shape[1])))
+        self._scale = _inverse_norms(gallery) if metric == "cosine" else None
+        kept = gallery.size * 8 <= memory - 2 * tile_bytes
         self._kept = list(self._make_tiles()) if kept else None
 
     def block(self, start: int, stop: int, *, out: AnyArray) -> None:
         """Write costs of queries start..stop to ``out``, (stop - start, n_gallery), float64."""
-        query = self._prepare(self._queries[start:stop])
+        rows = self._queries[start:stop]
+        query = rows.astype(np.float64)
+        if self._metric == "cosine":
+            query *= _inverse_norms(rows)[:, None]
         squares = _squares(query)[:, None]
         np.negative(query, out=query)
         at = 0
@@ -59,14 +72,10 @@ class Costs:
 
     def _make_tiles(self) -> Iterator[AnyArray]:
         for start in range(0, len(self._gallery), self._tile_rows):
-            yield self._prepare(self._gallery[start : start + self._tile_rows])
-
-    def _prepare(self, x: Float32Array) -> AnyArray:
-        wide = x.astype(np.float64)
-        if self._metric == "cosine":
-            norms = np.sqrt(_squares(wide))[:, None]
-            np.divide(wide, norms, out=wide, where=norms > 0)
-        return wide
+            tile = self._gallery[start : start + self._tile_rows].astype(np.float64)
+            if self._scale is not None:
+                tile *= self._scale[start : start + self._tile_rows, None]
+            yield tile
 
     def _bound(self) -> float:
         """The least power of two that no cost exceeds."""
@@ -77,9 +86,19 @@ class Costs:
         return 2.0 ** math.ceil(math.log2(bound)) if bound > 0 else 1.0
 
 
-def _largest_norm(x: Float32Array, rows: int = 4096) -> float:
-    starts = range(0, len(x), rows)
-    return math.sqrt(max(_squares(x[at : at + rows].astype(np.float64)).max() for at in starts))
+def _largest_norm(x: Float32Array) -> float:
+    return math.sqrt(max(float(part.max()) for part in _squares_in_parts(x)))
+
+
+def _inverse_norms(x: Float32Array) -> AnyArray:
+    """One over the length of each row; 0 for a zero vector."""
+    norms = np.sqrt(np.concatenate(list(_squares_in_parts(x))))
+    return np.asarray(np.divide(1.0, norms, out=np.zeros(len(norms)), where=norms > 0))
+
+
+def _squares_in_parts(x: Float32Array, rows: int = 1024) -> Iterator[AnyArray]:
+    for start in range(0, len(x), rows):
+        yield _squares(x[start : start + rows].astype(np.float64))
 
 
 def _squares(x: AnyArray) -> AnyArray:

@@ -21,13 +21,12 @@ from commonspace.evaluation.relevance import Relevance
 from commonspace.evaluation.report import Score, summarise
 from commonspace.types import Float32Array
 
-MEMORY = 64 << 20
+MEMORY = 32 << 20
 """Default bound of working memory, in bytes."""
 
 DEFAULT_PROTOCOL = Protocol()
 
-_CACHE_SHARE = 4  # at most a quarter of the memory keeps the gallery in float64
-_MOST_ROWS = 64  # larger blocks leave the processor caches (measured)
+_MOST_RANKED_AT_ONCE = 32  # larger blocks leave the processor caches (measured)
 
 
 def score_vectors(
@@ -97,26 +96,33 @@ def rank_all(
     curves: CurveSums | None,
     memory: int,
 ) -> QueryScores:
-    """Score every query, a block at a time."""
-    cache = memory // _CACHE_SHARE
-    costs = Costs(z_QE, z_GE, metric=protocol.metric, cache_bytes=cache)
+    """Score every query: costs of a large block, for the sake of BLAS, ranked in smaller ones.
+
+    Half of the memory holds costs, a quarter is for making and a quarter for ranking them.
+    """
+    step = min(len(z_QE), block_rows(len(z_GE), memory // 2, bytes_per_pair=8))
+    part = block_rows(len(z_GE), memory // 4, bytes_per_pair=BYTES_PER_PAIR)
+    part = min(part, _MOST_RANKED_AT_ONCE)
+    costs = Costs(z_QE, z_GE, metric=protocol.metric, block_rows=step, memory=memory // 4)
     ranker = Ranker(len(z_GE), protocol, curves=curves)
-    step = block_rows(len(z_GE), memory - cache)
-    buffer = np.empty((min(step, len(z_QE)), len(z_GE)))
-    parts = []
+    buffer = np.empty((step, len(z_GE)))
+    found = []
     for start in range(0, len(z_QE), step):
         stop = min(start + step, len(z_QE))
         cost = buffer[: stop - start]
         costs.block(start, stop, out=cost)
         if relevance.exclude_self:  # an infinite cost stands behind the last rank
             cost[np.arange(stop - start), np.arange(start, stop)] = np.inf
-        parts.append(ranker.score(cost, relevance.block(start, stop)))
-    return QueryScores.joined(parts)
+        for first in range(start, stop, part):
+            last = min(first + part, stop)
+            rows = cost[first - start : last - start]
+            found.append(ranker.score(rows, relevance.block(first, last)))
+    return QueryScores.joined(found)
 
 
-def block_rows(n_gallery: int, memory: int) -> int:
-    """How many queries a block may have."""
-    return min(_MOST_ROWS, max(1, memory // (BYTES_PER_PAIR * n_gallery)))
+def block_rows(n_gallery: int, memory: int, *, bytes_per_pair: int) -> int:
+    """How many queries a block may have; at least one."""
+    return max(1, memory // (bytes_per_pair * n_gallery))
 
 
 def to_score(
