@@ -33,6 +33,8 @@ _LOCK = "writer.lock"
 # Selections remembered until the next write; each holds one integer an item.
 _REMEMBERED = 16
 
+_ENCODER = json.JSONEncoder(ensure_ascii=False, allow_nan=False)
+
 Modalities = str | Sequence[str] | None
 
 
@@ -46,8 +48,8 @@ class Collection:
     not for use across ``fork``.
 
     Example:
-        >>> space = Space.create(2)
-        >>> with Collection.create(folder, space=space) as col:
+        >>> from tempfile import mkdtemp
+        >>> with Collection.create(mkdtemp(), space=Space.create(2)) as col:
         ...     col.add(["cat", "dog"], [[1, 0], [0, 1]], modality="text", payloads=[{"n": 3}, {}])
         ...     hits = col.search([[1.0, 0.2]], k=1)
         ...     hits.ids, hits.payloads
@@ -62,7 +64,8 @@ class Collection:
         self._mutex = threading.RLock()
         self._closed = False
         self._selections: dict[str, IntArray] = {}
-        self._selected_at = -1
+        self._known: dict[str, int] = {}
+        self._remembered_at = -1
 
     @classmethod
     def create(cls, folder: str | Path, *, space: Space) -> Collection:
@@ -250,7 +253,8 @@ class Collection:
     def modalities(self) -> dict[str, int]:
         """How many items each modality has, by name."""
         with self._reading():
-            return self._items.modalities()
+            self._remember()
+            return dict(self._known)
 
     @property
     def metadata(self) -> JsonDict:
@@ -319,12 +323,20 @@ class Collection:
         condition, values = compile_where(where)
         if names is None and condition == "1":
             return None
-        if self._selected_at != self._index.generation or len(self._selections) >= _REMEMBERED:
-            self._selections, self._selected_at = {}, self._index.generation
+        self._remember()
         name = json.dumps([names, condition, values])
         if name not in self._selections:
+            if len(self._selections) >= _REMEMBERED:
+                self._selections.clear()
             self._selections[name] = self._items.select(names, condition, values)
         return self._selections[name]
+
+    def _remember(self) -> None:
+        """Forget what was remembered of another generation than the snapshot's."""
+        generation = self._items.generation()
+        if self._remembered_at != generation:
+            self._selections, self._known = {}, self._items.modalities()
+            self._remembered_at = generation
 
     def _modality_names(self, modality: Modalities) -> list[str] | None:
         if modality is None:
@@ -332,10 +344,10 @@ class Collection:
         names = [modality] if isinstance(modality, str) else sorted({str(m) for m in modality})
         if not names:
             raise InputError("modality: expected at least one name, or None for all.")
-        known = self._items.modalities()
+        self._remember()
         for name in names:
-            if name not in known:
-                raise not_found("modality", name, known)
+            if name not in self._known:
+                raise not_found("modality", name, self._known)
         return names
 
     def _hits(self, keys: IntArray, scores: Float32Array) -> Hits:
@@ -439,7 +451,7 @@ def _payloads(
 
 def _dumps(value: Any, *, where: str) -> str:
     try:
-        return json.dumps(value, ensure_ascii=False, allow_nan=False)
+        return _ENCODER.encode(value)
     except (TypeError, ValueError, RecursionError) as error:
         raise InputError(f"{where}: expected what JSON can hold; {error}.") from error
 

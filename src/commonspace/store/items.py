@@ -46,6 +46,7 @@ CREATE VIRTUAL TABLE texts USING fts5 (text, tokenize = "unicode61 remove_diacri
 # 16 KB pages hold 512-d vectors with 12 % waste where SQLite's 4 KB ones waste half.
 _PAGE_SIZE = 16384
 _BLOCK_BYTES = 1 << 26
+_CACHE_KIB = 1 << 16
 _NOT_STORED = " Nothing of this batch was stored; what was stored before is as it was."
 # The log of deletes and batches is forgotten once it is longer than this and than the items.
 _LOG_ROWS = 10_000
@@ -339,6 +340,7 @@ def _connect(path: Path, *, read_only: bool) -> sqlite3.Connection:
         address, uri=True, isolation_level=None, check_same_thread=False, timeout=30.0
     )
     try:
+        sql.execute(f"PRAGMA cache_size = -{_CACHE_KIB}")
         if not read_only:
             sql.execute("PRAGMA journal_mode = WAL")
             sql.execute("PRAGMA synchronous = FULL")

@@ -7,7 +7,7 @@ of them in a query must stand in that order: so that one character of a name fin
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Mapping
 from typing import Any
 
 _UNSPACED = re.compile(
@@ -17,9 +17,11 @@ _UNSPACED = re.compile(
 _MAX_WORDS = 200
 
 
-def searchable_text(payload: Any) -> str:
+def searchable_text(payload: Mapping[str, Any] | None) -> str:
     """All strings of a payload at any depth, a line each; field names are not searched."""
-    return _spaced("\n".join(_strings(payload)))
+    strings: list[str] = []
+    _collect(payload or (), strings)
+    return _spaced("\n".join(strings))
 
 
 def match_expression(words: str) -> str:
@@ -30,15 +32,12 @@ def match_expression(words: str) -> str:
     return " OR ".join(f'"{word}"' for word in quoted) or '""'
 
 
-def _strings(value: Any) -> Iterator[str]:
-    if isinstance(value, str):
-        yield value
-    elif isinstance(value, dict):
-        for inner in value.values():
-            yield from _strings(inner)
-    elif isinstance(value, (list, tuple)):
-        for inner in value:
-            yield from _strings(inner)
+def _collect(value: Any, strings: list[str]) -> None:
+    for inner in value.values() if isinstance(value, Mapping) else value:
+        if isinstance(inner, str):
+            strings.append(inner)
+        elif isinstance(inner, (Mapping, list, tuple)):
+            _collect(inner, strings)
 
 
 def _spaced(text: str) -> str:
