@@ -17,7 +17,7 @@ from typing import IO, Any
 
 import numpy as np
 
-from commonspace.errors import NotFoundError, StorageError
+from commonspace.errors import InputError, NotFoundError, StorageError
 from commonspace.types import AnyArray, JsonDict
 
 
@@ -53,8 +53,16 @@ def _sync_folder(folder: Path) -> None:
 
 
 def write_json(path: Path, content: Any) -> None:
-    """Write JSON atomically: sorted only where the caller sorted, readable, newline at the end."""
-    text = json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False)
+    """Write JSON atomically: sorted only where the caller sorted, readable, newline at the end.
+
+    Raises:
+        InputError: The content is no JSON: NaN, or a type of its own. Nothing is written.
+        StorageError: The disk refuses.
+    """
+    try:
+        text = json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False)
+    except (TypeError, ValueError) as error:
+        raise InputError(f"cannot write {path}: JSON has no form for it ({error}).") from error
     with atomic_file(path) as file:
         file.write(text.encode() + b"\n")
 
@@ -81,7 +89,9 @@ def read_json(path: Path, *, kind: str, max_version: int) -> JsonDict:
         found = content.get("kind") if isinstance(content, dict) else type(content).__name__
         raise StorageError(f"{path}: expected the manifest of a {kind}, got {found!r}.")
     version = content.get("format_version")
-    if not isinstance(version, int) or version > max_version:
+    if not isinstance(version, int):
+        raise StorageError(f"{path} is damaged: it names no format version, got {version!r}.")
+    if version > max_version:
         raise StorageError(
             f"{path}: format version {version!r} is newer than the {max_version} this commonspace "
             "reads. Install a newer commonspace."

@@ -47,7 +47,9 @@ class Space:
 
     def __post_init__(self) -> None:
         basis = np.ascontiguousarray(self.basis, dtype=np.float32)
-        basis.setflags(write=False)
+        if basis.flags.writeable:
+            basis = basis.copy()  # the caller's array stays the caller's
+            basis.setflags(write=False)
         object.__setattr__(self, "basis", basis)
         recipe = json.dumps(self.recipe, sort_keys=True, ensure_ascii=False).encode()
         fingerprint = sha256_bytes(basis.astype("<f4", copy=False).tobytes(), recipe)
