@@ -226,5 +226,6 @@ def test_satisfies_the_protocol_and_leaves_inputs_alone():
 
 
 def test_importing_the_room_does_not_import_faiss():
-    code = "import sys, commonspace.index, commonspace.store.collection; assert 'faiss' not in sys.modules"
+    rooms = "commonspace.index, commonspace.store.collection"
+    code = f"import sys, {rooms}; assert 'faiss' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], check=True)
