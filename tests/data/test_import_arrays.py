@@ -178,6 +178,15 @@ def test_multi_hot_unknown_and_raw_items(npz):
     assert data.labels("text").codes.tolist() == [0, -1, 1]
 
 
+def test_one_row_one_column_and_bytes(npz):
+    data = import_arrays(npz(image=IMAGE[:1], label=np.array([[1, 0]])))["train"]
+    assert data.labels("image").dense().tolist() == [[1, 0]]
+    data = import_arrays(npz(image=IMAGE, label=LABEL[:, None]))["train"]
+    assert data.labels("image").codes.tolist() == LABEL.tolist()
+    data = import_arrays(npz(image=IMAGE[:2], label=np.array([b"b", b"a"])))["train"]
+    assert data.labels("image").codes.tolist() == [1, 0]
+
+
 def test_a_missing_key_lists_what_is_there(npz):
     path = npz(image=IMAGE, label=LABEL)
     with pytest.raises(
@@ -186,6 +195,8 @@ def test_a_missing_key_lists_what_is_there(npz):
         import_arrays(path, modalities={"image": "imgae"})
     with pytest.raises(NotFoundError, match=r"label \(6,\) int64"):
         import_arrays(path, modalities=["audio"])
+    with pytest.raises(NotFoundError, match=r"no modality or split named 'img'.*labels"):
+        import_arrays(path, labels={"img": "label"})
     with pytest.raises(NotFoundError, match="'lab'"):
         import_arrays(path, modalities=["image"], labels="lab")
 
@@ -201,6 +212,8 @@ def test_a_missing_key_lists_what_is_there(npz):
         ({"image": IMAGE, "label": LABEL, "classes": np.array(["a"])}, {}, "from 0 to 0"),
         ({"image": IMAGE, "items": np.array(["a"] * 6)}, {}, "more than one row"),
         ({"image": IMAGE}, {"modalities": "image"}, "list of names"),
+        ({"image": IMAGE, "label": np.array(3)}, {}, r"expected 6 rows.*shape \(\)"),
+        ({"image": IMAGE * 1j}, {}, "real numbers.*complex"),
         (
             {"image_train": IMAGE, "image_test": IMAGE, "L": LABEL},
             {"labels": "L"},

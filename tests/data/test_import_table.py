@@ -24,8 +24,8 @@ def write(tmp_path):
 
 def test_the_whole_convention(write):
     path = write(
-        "item,image,text,label,split\n"
-        'a,0.5 1 -2e-1,"a cat, asleep",cat,train\n'
+        "item, image,text,label,split \n"
+        'a,0.5 1 -2e-1,"a cat, asleep",cat,Train\n'
         'b,"[1, 2, 3]",,dog,train\n'
         "c,,only words,,test\n"
         'd,7 8 9,"two\nlines",cat,val\n'

@@ -35,9 +35,10 @@ class Rows:
 
 
 def split_name(name: str) -> str:
-    """Return the name we use for a split: "val", "validation" and "dev" are "valid"."""
+    """Return the name we use for a split: "Train" is "train"; "val" and "dev" are "valid"."""
     plain = name.strip()
-    return _OTHER_NAMES.get(plain.lower(), plain)
+    lower = _OTHER_NAMES.get(plain.lower(), plain.lower())
+    return lower if lower in USUAL_SPLITS else plain
 
 
 def class_order(names: Sequence[str] | set[str]) -> tuple[str, ...]:

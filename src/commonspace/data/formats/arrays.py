@@ -74,6 +74,8 @@ def import_arrays(
     file = open_arrays(path)
     reader = _Reader(file, labels, split, items)
     wanted = reader.wanted(modalities)
+    for what, given in (("labels", labels), ("split", split), ("items", items)):
+        _check_names(what, given, wanted)
     raw = {modality: reader.rows(modality, keys) for modality, keys in wanted.items()}
     tables = _all_labels(raw, reader.class_names(classes), label_base, file.path)
     rows = {
@@ -86,6 +88,16 @@ def import_arrays(
         provenance={"imported_from": file.path.name},
         where=str(file.path),
     )
+
+
+def _check_names(what: str, given: Any, wanted: Mapping[str, Mapping[str, str]]) -> None:
+    """Refuse a mapping that speaks of what is neither a modality nor a split of the features."""
+    splits = {split for keys in wanted.values() for split in keys if split}
+    for key in given if isinstance(given, Mapping) else ():
+        if key not in wanted and split_name(str(key)) not in splits:
+            raise not_found(
+                "modality or split", key, [*wanted, *sorted(splits)], hint=f"It stands in {what}."
+            )
 
 
 @dataclass(frozen=True, eq=False)
@@ -134,9 +146,9 @@ class _Reader:
         parts = {split: self._features(key) for split, key in keys.items()}
         x = np.concatenate(list(parts.values())) if len(parts) > 1 else next(iter(parts.values()))
         found, own = self._label_keys(modality, list(keys))
-        labels = None if found is None else _stack([self.file[key] for key in found])
+        labels = None if found is None else _stack([self.file[key] for key in found], len(x))
         ids = self._item_keys(modality, list(keys))
-        items = None if ids is None else _stack([self.file[key] for key in ids])
+        items = None if ids is None else _stack([self.file[key] for key in ids], len(x))
         splits = self._splits(modality, {split: len(part) for split, part in parts.items()})
         if len(splits) != len(x):
             raise InputError(
@@ -170,7 +182,8 @@ class _Reader:
             role = role or any(base.endswith(f"_{kind}") for kind in _ROLES[1:])
             numeric = info.dtype not in ("object", "char", "cell", "struct", "logical")
             if not role and numeric and not info.dtype.startswith(("<U", "|S", "bool")):
-                if len([n for n in info.shape if n != 1]) >= 2:
+                matlab = self.file.path.suffix.lower() == ".mat"  # where a list is a matrix too
+                if len([n for n in info.shape if n != 1 or not matlab]) >= 2:
                     names.append(base.removesuffix("_x"))
         return list(dict.fromkeys(names))
 
@@ -193,8 +206,11 @@ class _Reader:
             values = values.toarray()
         if values.ndim == 2 and values.dtype.kind in "fiub":
             return as_features(values, where=where)
-        if values.ndim == 0:
-            raise InputError(f"{where}: expected an array with one row an item, got one value.")
+        if values.ndim == 0 or values.dtype.kind not in "fiubU":
+            raise InputError(
+                f"{where}: expected real numbers or text with one row an item, got shape "
+                f"{values.shape} of {values.dtype}."
+            )
         return np.asarray(values)
 
     def _label_keys(self, modality: str, splits: list[str]) -> tuple[list[str] | None, bool]:
@@ -261,16 +277,15 @@ def _split_names(values: AnyArray, where: str) -> StrArray:
     )
 
 
-def _stack(arrays: list[Any]) -> Any:
-    flat = [a if sparse.issparse(a) else _one_axis(np.asarray(a)) for a in arrays]
-    if len(flat) == 1:
-        return flat[0]
-    return sparse.vstack(flat) if sparse.issparse(flat[0]) else np.concatenate(flat)
-
-
-def _one_axis(values: AnyArray) -> AnyArray:
-    """Return MATLAB's (n, 1) and (1, n) as (n,)."""
-    return values.ravel() if values.ndim == 2 and 1 in values.shape else values
+def _stack(arrays: list[Any], n_rows: int) -> Any:
+    """Join the parts of a list by split; MATLAB's (n, 1) and (1, n) become (n,)."""
+    if sparse.issparse(arrays[0]):
+        return sparse.vstack(arrays)
+    parts = [np.asarray(array) for array in arrays]
+    total = sum(part.size for part in parts)
+    if total == n_rows:
+        parts = [part.ravel() for part in parts]
+    return np.concatenate(parts) if all(part.ndim for part in parts) else parts[0]
 
 
 def _with_items(raw: Mapping[str, _Raw]) -> dict[str, _Dealt]:
@@ -300,7 +315,7 @@ def _all_labels(
     read = {}
     for name, values in given.items():
         where = f"{path}, labels of {name!r}"
-        if len(raw[name].x) != (values.shape[0] if sparse.issparse(values) else len(values)):
+        if values.shape[:1] != (len(raw[name].x),):
             raise InputError(
                 f"{where}: expected {len(raw[name].x)} rows as the features have, got shape "
                 f"{values.shape}."

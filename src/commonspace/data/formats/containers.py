@@ -53,7 +53,10 @@ class ArrayFile(Mapping[str, Any]):
         if key not in self.infos:
             raise not_found("key", key, self.infos, hint=f"{self.path} holds: {self.listing()}.")
         with _readable(self.path):
-            return self.read(key)
+            values = self.read(key)
+            if isinstance(values, np.ndarray) and values.dtype.kind == "S":
+                return np.char.decode(values, "utf-8")
+            return values
 
     def __iter__(self) -> Iterator[str]:
         return iter(self.infos)

@@ -90,7 +90,8 @@ def _read_csv(path: Path, rows: int, delimiter: str) -> Iterator[Batch]:
     with _text_of(path) as file, _long_cells():
         reader = csv.reader(file, delimiter=delimiter, strict=True)
         numbered = _numbered(reader, place)
-        _, header = next(numbered, (0, []))
+        _, cells_of_header = next(numbered, (0, []))
+        header = [name.strip() for name in cells_of_header]
         _check_header(header, place)
         while block := list(islice(numbered, rows)):
             for number, row in block:
@@ -126,7 +127,7 @@ def _check_header(header: list[str], place: Place) -> None:
     if not header:
         raise InputError(f"{place.path}: expected a header line with column names, got none.")
     for index, name in enumerate(header):
-        if not name.strip():
+        if not name:
             raise place.error(
                 1,
                 "a name for every column",
