@@ -221,15 +221,19 @@ def test_scope_curve_is_the_expectation_over_ties():
 
 
 def test_memory_does_not_grow_with_the_gallery():
+    memory = 8 << 20
+
     def peak(n_gallery):
-        q, g, yq, yg = problem(0, n_queries=64, n_gallery=n_gallery, dim=4)
+        q, g, yq, yg = problem(0, n_queries=256, n_gallery=n_gallery, dim=64)
         tracemalloc.start()
-        score_vectors(q, g, yq, yg, n_bootstrap=0, memory=4 << 20)
+        score_vectors(q, g, yq, yg, n_bootstrap=0, memory=memory)
         found = tracemalloc.get_traced_memory()[1]
         tracemalloc.stop()
         return found
 
-    assert peak(20_000) < 1.2 * peak(5_000) < 1.2 * (4 << 20)
+    small, large = peak(3000), peak(30_000)
+    assert large < 1.1 * small
+    assert large < memory
     assert block_rows(10**9, 1 << 20, bytes_per_pair=8) == 1
 
 

@@ -87,18 +87,22 @@ class Costs:
 
 
 def _largest_norm(x: Float32Array) -> float:
-    return math.sqrt(max(float(part.max()) for part in _squares_in_parts(x)))
+    return math.sqrt(float(_square_norms(x).max()))
 
 
 def _inverse_norms(x: Float32Array) -> AnyArray:
     """One over the length of each row; 0 for a zero vector."""
-    norms = np.sqrt(np.concatenate(list(_squares_in_parts(x))))
-    return np.asarray(np.divide(1.0, norms, out=np.zeros(len(norms)), where=norms > 0))
+    norms = _square_norms(x)
+    np.sqrt(norms, out=norms)
+    np.divide(1.0, norms, out=norms, where=norms > 0)
+    return norms
 
 
-def _squares_in_parts(x: Float32Array, rows: int = 1024) -> Iterator[AnyArray]:
+def _square_norms(x: Float32Array, rows: int = 1024) -> AnyArray:
+    out = np.empty(len(x))
     for start in range(0, len(x), rows):
-        yield _squares(x[start : start + rows].astype(np.float64))
+        out[start : start + rows] = _squares(x[start : start + rows].astype(np.float64))
+    return out
 
 
 def _squares(x: AnyArray) -> AnyArray:

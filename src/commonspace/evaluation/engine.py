@@ -1,7 +1,7 @@
 """One direction, scored exactly: blocks of queries stream past the gallery.
 
-Memory beyond the vectors is bounded by ``memory`` bytes however large the gallery: the more items
-it holds, the fewer queries a block has (at least one).
+Memory beyond vectors and labels is bounded by ``memory`` bytes, and some ten bytes an item, however
+large the gallery: the more items it holds, the fewer queries a block has (at least one).
 """
 
 from __future__ import annotations
