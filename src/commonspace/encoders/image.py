@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from torch.nn import Module
 
 _WEIGHTS_SHA256 = "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"
-_BATCH = 8  # fits the cache of a CPU core: larger batches were slower when measured
+_BATCH = 16  # fits the cache of a CPU core: smaller and larger batches were slower when measured
 # The published Lite weights were trained on (x - 127) / 128, not with ImageNet mean and deviation.
 _CENTRE, _SCALE = 127.0, 128.0
 
@@ -116,8 +116,26 @@ class EfficientNetLite0Encoder:
             "efficientnet-lite0", image_size=self.size
         )
         network.load_state_dict(torch.load(path, map_location="cpu", weights_only=True))
+        _fold(network.eval())
         network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        return network.eval()
+        return network
+
+
+def _fold(network: Any) -> None:
+    """Fold each batch normalisation into its convolution and rectify in place: same, but faster."""
+    from torch.nn import Identity, ReLU6
+    from torch.nn.utils.fusion import fuse_conv_bn_eval
+
+    pairs = ("_expand_conv", "_bn0"), ("_depthwise_conv", "_bn1"), ("_project_conv", "_bn2")
+    for block in network._blocks:
+        for convolution, norm in pairs if hasattr(block, "_expand_conv") else pairs[1:]:
+            fused = fuse_conv_bn_eval(getattr(block, convolution), getattr(block, norm))
+            setattr(block, convolution, fused)
+            setattr(block, norm, Identity())
+        block._swish = ReLU6(inplace=True)
+    network._conv_stem = fuse_conv_bn_eval(network._conv_stem, network._bn0)
+    network._conv_head = fuse_conv_bn_eval(network._conv_head, network._bn1)
+    network._bn0, network._bn1, network._swish = Identity(), Identity(), ReLU6(inplace=True)
 
 
 @contextmanager
