@@ -73,7 +73,7 @@ def test_adding_classes_keeps_the_fingerprint_and_every_direction():
 
 def test_spaces_that_grew_apart_are_refused():
     space = Space.create(6, ["a"])
-    with pytest.raises(SpaceMismatchError, match="gallery: .* column 1 .*'b' here and to 'c'"):
+    with pytest.raises(SpaceMismatchError, match=r"gallery: .* column 1 .*'b' here and to 'c'"):
         space.with_classes(["b"]).check_same(space.with_classes(["c"]), where="gallery")
     with pytest.raises(SpaceMismatchError, match=r"gallery: expected vectors .* \(dim 6\)"):
         space.check_same(Space.create(7, ["a"]), where="gallery")

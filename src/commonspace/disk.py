@@ -119,7 +119,7 @@ def read_array(path: Path, *, mmap: bool = True) -> AnyArray:
     return array
 
 
-def sha256_bytes(*parts: bytes) -> str:
+def sha256_bytes(*parts: bytes | memoryview) -> str:
     """SHA-256 of the parts in order, as hexadecimal."""
     digest = hashlib.sha256()
     for part in parts:

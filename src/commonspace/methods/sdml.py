@@ -19,7 +19,7 @@ from typing import Any, ClassVar, Literal, Self
 import numpy as np
 import torch
 from scipy import sparse
-from torch import Tensor, nn
+from torch import Tensor
 
 from commonspace.checks import check_one_of, check_range
 from commonspace.data import Dataset, Labels, Modality
@@ -29,7 +29,15 @@ from commonspace.methods.base import Method, MethodState, PartState, standardiza
 from commonspace.networks import SupervisedAutoencoder
 from commonspace.objectives import reconstruction_loss, supervised_loss
 from commonspace.space import Space
-from commonspace.training import History, Run, Settings, compute_settings, derive_seed, run_all
+from commonspace.training import (
+    History,
+    Networks,
+    Run,
+    Settings,
+    compute_settings,
+    derive_seed,
+    run_all,
+)
 from commonspace.training import train as run_training
 from commonspace.training.loop import Callback, Rows
 from commonspace.types import AnyArray, Float32Array, IntArray, JsonDict
@@ -295,7 +303,7 @@ class _Task:
 
     def __init__(self, parts: Sequence[_Part]) -> None:
         self.parts = {part.name: part for part in parts}
-        self.networks = nn.ModuleDict({part.name: part.network for part in parts})
+        self.networks = Networks({part.name: part.network for part in parts})
         self.n_rows = {part.name: len(part.x) for part in parts}
 
     def learning_rates(self) -> Mapping[str, float]:

@@ -12,7 +12,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from commonspace.disk import atomic_file
+from commonspace.disk import atomic_file, sha256_bytes
 from commonspace.errors import StorageError
 
 logger = logging.getLogger(__name__)
@@ -58,20 +58,25 @@ class Progress:
 
     def tensors(self) -> dict[str, Tensor]:
         """Everything a resumed training needs, as named tensors."""
-        out = {f"network/{k}": v for k, v in self.networks.state_dict().items()}
-        for key, state in self.best_state.items():
-            out |= {f"best/{key}/{k}": v for k, v in state.items()}
+        out = {}
+        for number, (key, network) in enumerate(self.networks.items()):  # names may hold anything
+            out |= {f"network/{number}/{k}": v for k, v in network.state_dict().items()}
+            best = self.best_state.get(key, {})
+            out |= {f"best/{number}/{k}": v for k, v in best.items()}
         for index, state in self.optimizer.state_dict()["state"].items():
             out |= {f"adam/{index}/{k}": v for k, v in state.items()}
         return out
 
     def restore(self, tensors: Mapping[str, Tensor], meta: Mapping[str, str]) -> None:
         """Continue where `tensors` and the metadata were taken."""
-        self.networks.load_state_dict(_under(tensors, "network/"))
+        for number, (key, network) in enumerate(self.networks.items()):
+            network.load_state_dict(_under(tensors, f"network/{number}/"))
+            best = _under(tensors, f"best/{number}/")
+            if best:
+                self.best_state[key] = best
         record = json.loads(meta["progress"])
         self.epoch, self.history = record["epoch"], record["history"]
         self.best_value, self.best_epoch = record["best_value"], record["best_epoch"]
-        self.best_state = {key: _under(tensors, f"best/{key}/") for key in self.best_value}
         adam = self.optimizer.state_dict()
         indices = {int(name.split("/")[1]) for name in tensors if name.startswith("adam/")}
         adam["state"] = {index: _under(tensors, f"adam/{index}/") for index in indices}
@@ -109,8 +114,10 @@ class Checkpoint:
         from safetensors.torch import save
 
         if last or state.epoch % self.every == 0:
-            meta = {"identity": self.identity, "progress": state.summary()}
             tensors = {name: tensor.contiguous() for name, tensor in state.tensors().items()}
+            progress = state.summary()
+            digest = _digest(tensors, progress)
+            meta = {"identity": self.identity, "progress": progress, "sha256": digest}
             with atomic_file(self.path) as file:
                 file.write(save(tensors, metadata=meta))
 
@@ -130,12 +137,22 @@ class Checkpoint:
                 if meta.get("identity") != self.identity:
                     logger.warning("%s is of another training: starting anew.", self.path)
                     return
-                names = file.keys()
-                state.restore({name: file.get_tensor(name) for name in names}, meta)
+                tensors = {name: file.get_tensor(name) for name in file.keys()}
+            if meta["sha256"] != _digest(tensors, meta["progress"]):
+                raise ValueError("its content is not what was written")
+            state.restore(tensors, meta)
         except (SafetensorError, OSError, KeyError, ValueError) as error:
             raise StorageError(
                 f"checkpoint {self.path} is damaged ({error}). Remove it to start anew."
             ) from error
+
+
+def _digest(tensors: Mapping[str, Tensor], progress: str) -> str:
+    parts = [progress.encode()]
+    for name in sorted(tensors):
+        flat = tensors[name].detach().reshape(-1).view(torch.uint8)
+        parts += [name.encode(), memoryview(flat.numpy())]
+    return sha256_bytes(*parts)
 
 
 def _under(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:

@@ -26,10 +26,17 @@ History = list[dict[str, float]]
 Rows = Mapping[str, IntArray]
 
 
+class Networks(nn.ModuleDict):
+    """Networks by name, where a name may be anything: "v1.5" and "type" too, unlike in torch."""
+
+    def __setitem__(self, key: str, module: nn.Module) -> None:
+        self._modules[key] = module
+
+
 class Task(Protocol):
     """What is trained. Networks that are selected apart from each other have a name each."""
 
-    networks: nn.ModuleDict
+    networks: Networks
 
     @property
     def n_rows(self) -> Mapping[str, int]:

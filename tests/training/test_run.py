@@ -1,0 +1,100 @@
+from __future__ import annotations
+
+import os
+
+import numpy as np
+import pytest
+
+from commonspace.errors import StorageError
+from commonspace.training import Run, Settings, run_all, train
+from commonspace.training.progress import Board
+from commonspace.training.run import available_cores
+
+from .task import Regression
+
+
+def square(*, x, callbacks):
+    for callback in callbacks:
+        callback.on_epoch(f"job {int(x[0])}", 2, 5, {"train_loss": 0.5, "valid_loss": 0.25})
+    return os.getpid(), x**2
+
+
+def jobs(n: int) -> dict[str, dict[str, np.ndarray]]:
+    return {f"job {k}": {"x": np.full(k + 1, k)} for k in range(n)}
+
+
+def test_results_come_in_the_order_of_the_jobs_from_one_process_or_several():
+    here = run_all(square, jobs(3), Run(jobs=1), epochs=5)
+    assert {pid for pid, _ in here.values()} == {os.getpid()}
+    there = run_all(square, jobs(3), Run(jobs=2), epochs=5)
+    assert os.getpid() not in {pid for pid, _ in there.values()}
+    assert list(here) == list(there) == ["job 0", "job 1", "job 2"]
+    for name in here:
+        np.testing.assert_array_equal(here[name][1], there[name][1])
+
+
+def test_one_job_takes_no_process_of_its_own():
+    assert run_all(square, jobs(1), Run(jobs=4), epochs=1)["job 0"][0] == os.getpid()
+    assert available_cores() >= 1
+
+
+@pytest.fixture
+def terminal(monkeypatch):
+    """Make rich believe that stderr is a wide terminal: it draws no bars elsewhere."""
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    monkeypatch.setenv("COLUMNS", "120")
+
+
+def test_the_board_shows_every_training_and_cleans_up(capsys, terminal):
+    with Board(["image", "text"], epochs=4, show=True) as board:
+        callback = board.callback()
+        callback.on_epoch("image", 3, 4, {"train_loss": 0.5, "valid_loss": 0.25})
+        callback.on_epoch("unknown", 3, 4, {"train_loss": 0.5})
+        callback.on_epoch("text", 1, 4, {"train_loss": 0.75})
+        table = np.fromfile(callback.path).reshape(2, 3)
+        np.testing.assert_array_equal(table, [[3, 0.5, 0.25], [1, 0.75, np.nan]])
+    assert not callback.path.exists()
+    callback.on_epoch("image", 4, 4, {"train_loss": 0.5})  # a late worker
+    out, err = capsys.readouterr()
+    assert out == "" and "image" in err and "3/4" in err and "train 0.5000" in err
+
+
+def test_a_board_that_shows_nothing_is_silent(capsys):
+    with Board(["image"], epochs=4, show=False):
+        pass
+    assert capsys.readouterr() == ("", "")
+
+
+def test_progress_reaches_the_board_from_the_run(capsys, terminal):
+    run_all(square, jobs(2), Run(jobs=1, progress=True), epochs=5)
+    assert "2/5" in capsys.readouterr().err
+
+
+def test_tensorboard_gets_every_epoch(tmp_path):
+    pytest.importorskip("tensorboard")
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    run = Run(log_dir=tmp_path)
+    task = Regression({"image": 16})
+    callbacks = run.all_callbacks(None)
+    history = train(task, Settings(epochs=3), name="image", seed=0, callbacks=callbacks)
+    events = EventAccumulator(str(tmp_path / "image")).Reload()
+    assert set(events.Tags()["scalars"]) == {"train_loss", "valid_loss"}
+    for key in ("train_loss", "valid_loss"):
+        written = [(event.step, event.value) for event in events.Scalars(key)]
+        expected = [(row["epoch"], pytest.approx(row[key], rel=1e-6)) for row in history]
+        assert written == expected
+
+
+def test_a_folder_that_cannot_be_written_is_named(tmp_path):
+    (tmp_path / "taken").write_text("")
+    checkpoint = Run(checkpoints=tmp_path / "taken").checkpoint("image", "id")
+    with pytest.raises(StorageError, match=r"cannot write .*image\.safetensors"):
+        train(
+            Regression({"image": 16}),
+            Settings(epochs=1),
+            name="image",
+            seed=0,
+            checkpoint=checkpoint,
+        )
+    assert Run().checkpoint("image", "id") is None
