@@ -125,7 +125,7 @@ class Dataset(Mapping[str, Modality]):
 
     @property
     def label_kind(self) -> str:
-        """ "single", "multi" or "graded": the widest kind among the modalities."""
+        """The widest kind among the modalities: "single", "multi" or "graded"."""
         kinds = {part.labels.kind for part in self.parts.values() if part.labels.known.any()}
         return next((kind for kind in ("graded", "multi") if kind in kinds), "single")
 

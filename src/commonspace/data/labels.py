@@ -119,7 +119,7 @@ class Labels:
                 f"{weights.shape}."
             )
         missing = np.isnan(weights)
-        known = ~missing.all(axis=1) if weights.shape[1] else np.ones(len(weights), bool)
+        known: BoolArray = ~np.all(missing, axis=1) if classes else np.ones(len(weights), bool)
         weights[~known] = 0
         wrong = ~((weights >= 0) & (weights <= 1))
         if wrong.any():
@@ -162,7 +162,7 @@ class Labels:
 
     @property
     def kind(self) -> LabelKind:
-        """ "single" if every known row has exactly one class, else "multi" or "graded"."""
+        """Either "single" (every known row has exactly one class), "multi" or "graded"."""
         if (self.weights.data != 1).any():
             return "graded"
         single = (np.diff(self.weights.indptr)[self.known] == 1).all()
@@ -260,7 +260,7 @@ def _as_array(labels: Any, where: str) -> AnyArray:
     if not isinstance(labels, np.ndarray) and hasattr(labels, "__len__"):
         scalar = all(value is None or isinstance(value, (str, int, np.integer)) for value in labels)
         if scalar and any(value is None or isinstance(value, str) for value in labels):
-            return np.array(list(labels) + [None], dtype=object)[:-1]
+            return np.array([*labels, None], dtype=object)[:-1]
     try:
         values = np.asarray(labels)
     except ValueError as error:
