@@ -88,8 +88,14 @@ class Method(BaseEstimator, ABC):
         if valid is not None:
             valid = self._check_valid(train, valid)
         start = time.perf_counter()
+        before = dict(vars(self))
         self.history_ = {}
-        self._fit(train, valid, run or Run())
+        try:
+            self._fit(train, valid, run or Run())
+        except BaseException:  # what was learned earlier stays whole
+            vars(self).clear()
+            vars(self).update(before)
+            raise
         self.inputs_ = {name: int(part.x.shape[1]) for name, part in train.items()}
         self.encoders_ = {name: part.encoder for name, part in train.items()}
         self.training_ = {

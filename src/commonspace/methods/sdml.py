@@ -179,7 +179,7 @@ class SDML(Method):
                 "to replace it, fit a new model with space=model.space_ and encode again."
             )
         start = time.perf_counter()
-        space, table = self._labels_in_space(labels)
+        space, table = self._labels_in_space(labels, n=len(x))
         data = Dataset.from_arrays({modality: x}, table, items=items, encoders={modality: encoder})
         part = self._check_part(modality, data)
         held = None
@@ -204,13 +204,17 @@ class SDML(Method):
         self.training_ = {**self.training_, f"added {modality}": added}
         return self
 
-    def _labels_in_space(self, labels: Any) -> tuple[Space, Labels]:
+    def _labels_in_space(self, labels: Any, n: int) -> tuple[Space, Labels]:
+        if labels is None:
+            return self.space_, Labels.unknown(n, self.space_.classes)
+        if sparse.issparse(labels):
+            return self.space_, Labels.from_any(labels, classes=self.space_.classes)
         if isinstance(labels, Labels):
             space = self.space_.with_classes(labels.classes)
             return space, labels.with_classes(space.classes)
         values = labels if isinstance(labels, np.ndarray) else list(labels)
         if any(isinstance(value, str) for value in values):
-            return self._labels_in_space(Labels.from_any(values))
+            return self._labels_in_space(Labels.from_any(values), n)
         return self.space_, Labels.from_any(values, classes=self.space_.classes)
 
     def _jobs(

@@ -58,7 +58,7 @@ class Progress:
 
     def tensors(self) -> dict[str, Tensor]:
         """Everything a resumed training needs, as named tensors."""
-        out = {}
+        out: dict[str, Tensor] = {}
         for number, (key, network) in enumerate(self.networks.items()):  # names may hold anything
             out |= {f"network/{number}/{k}": v for k, v in network.state_dict().items()}
             best = self.best_state.get(key, {})
@@ -148,10 +148,10 @@ class Checkpoint:
 
 
 def _digest(tensors: Mapping[str, Tensor], progress: str) -> str:
-    parts = [progress.encode()]
+    parts: list[bytes | memoryview] = [progress.encode()]
     for name in sorted(tensors):
         flat = tensors[name].detach().reshape(-1).view(torch.uint8)
-        parts += [name.encode(), memoryview(flat.numpy())]
+        parts += [name.encode(), flat.numpy().data]
     return sha256_bytes(*parts)
 
 

@@ -65,7 +65,11 @@ class SM(Method):
         encoder: JsonDict | None = None,
         run: Run | None = None,
     ) -> Self:
-        """Add a modality with a regression of its own; see `Method.fit_modality`."""
+        """Add a modality with a regression of its own; see `Method.fit_modality`.
+
+        The classes are those of `fit`, for they are the axes of the space: others are refused.
+        There is no model selection, so ``valid`` and ``run`` are ignored.
+        """
         self.check_fitted()
         if modality in self.parts_:
             raise InputError(f"modality {modality!r} is there already.")
