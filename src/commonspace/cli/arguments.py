@@ -1,0 +1,90 @@
+"""Options that several commands share, and how their values are read."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from commonspace.errors import InputError
+
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")]
+Data = Annotated[
+    str,
+    typer.Argument(
+        metavar="DATA", help="A data set: a folder, a known name, or a file that can be imported."
+    ),
+]
+DataRoot = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="DIR", help="Where the files of known data sets lie [default: $COMMONSPACE_DATA]."
+    ),
+]
+Model = Annotated[Path, typer.Argument(metavar="MODEL", help="Folder of a trained model.")]
+
+_CONDITION = re.compile(r"(.+?)(>=|<=|>|<|=)(.*)", re.DOTALL)
+_OPERATORS = {">=": "gte", "<=": "lte", ">": "gt", "<": "lt"}
+
+
+def parse_value(text: str) -> Any:
+    """Read JSON, or take the text as it is."""
+
+    def refuse(constant: str) -> None:
+        raise ValueError(constant)  # NaN and Infinity are no JSON
+
+    try:
+        return json.loads(text, parse_constant=refuse)
+    except ValueError:
+        return text
+
+
+def parse_pairs(option: str, texts: Sequence[str]) -> dict[str, str]:
+    """Read ``NAME=VALUE`` texts.
+
+    Raises:
+        InputError: No name, no ``=``, or a name given twice.
+    """
+    pairs: dict[str, str] = {}
+    for text in texts:
+        name, equals, value = text.partition("=")
+        if not equals or not name:
+            raise InputError(f"{option}: expected NAME=VALUE, got {text!r}.")
+        if name in pairs:
+            raise InputError(f"{option}: {name!r} is given twice.")
+        pairs[name] = value
+    return pairs
+
+
+def parse_where(texts: Sequence[str]) -> dict[str, Any] | None:
+    """Read conditions such as ``lang=fr``, ``size>=3`` or ``lang=["fr","de"]``.
+
+    Returns:
+        What `Collection.search` takes as ``where``.
+
+    Raises:
+        InputError: Not a condition, or a field that is to be equal and something else too.
+    """
+    where: dict[str, Any] = {}
+    for text in texts:
+        match = _CONDITION.fullmatch(text)
+        if match is None:
+            raise InputError(f"--where: expected FIELD=VALUE or FIELD>=VALUE, got {text!r}.")
+        field, operator, value = match[1], match[2], parse_value(match[3])
+        ranges = where.setdefault(field, {} if operator != "=" else value)
+        if operator == "=" and ranges is not value:
+            raise InputError(f'--where: {field!r} is given twice. For any of: {field}=["a","b"].')
+        if operator != "=":
+            if not isinstance(ranges, dict):
+                raise InputError(f"--where: {field!r} is given twice, once as equal.")
+            ranges[_OPERATORS[operator]] = value
+    return where or None
+
+
+def parse_list(text: str | None) -> list[str] | None:
+    """Read names between commas; None stays None."""
+    return None if text is None else [name for name in map(str.strip, text.split(",")) if name]

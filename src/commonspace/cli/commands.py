@@ -1,0 +1,31 @@
+"""All commands under one name. Nothing heavy is imported until a command runs."""
+
+from __future__ import annotations
+
+import typer
+
+from commonspace.cli import bench, data, demo, evaluate, search, train
+from commonspace.cli.errors import Commands
+
+app = typer.Typer(
+    name="commonspace",
+    cls=Commands,
+    help="Cross-modal retrieval in one predefined space: any modality asks, every other answers.",
+    epilog="Example: commonspace demo",
+    no_args_is_help=True,
+    # Plain help loads in half the time of the coloured one.
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+)
+
+demo.register(app)
+app.add_typer(data.app, name="data")
+train.register(app)
+evaluate.register(app)
+search.register(app)
+app.add_typer(bench.app, name="bench")
+
+
+def main() -> None:
+    """Run the command line and exit: 0 fine, 2 the user's mistake, 1 ours."""
+    app()
