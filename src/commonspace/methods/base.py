@@ -93,8 +93,8 @@ class Method(BaseEstimator, ABC):
         try:
             self._fit(train, valid, run or Run())
         except BaseException:  # what was learned earlier stays whole
-            vars(self).clear()
-            vars(self).update(before)
+            self.__dict__.clear()
+            self.__dict__.update(before)
             raise
         self.inputs_ = {name: int(part.x.shape[1]) for name, part in train.items()}
         self.encoders_ = {name: part.encoder for name, part in train.items()}

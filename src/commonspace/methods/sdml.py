@@ -255,8 +255,8 @@ class SDML(Method):
     def _network_options(self) -> JsonDict:
         code = self.variant == "code"
         return {
-            "hidden": list(self.hidden),
-            "dim": self.dim,
+            "hidden": [int(width) for width in self.hidden],
+            "dim": int(self.dim),
             "standardize": self.standardize,
             "normalize_encoder": code if self.normalize_encoder is None else self.normalize_encoder,
             "normalize_decoder": code if self.normalize_decoder is None else self.normalize_decoder,

@@ -34,6 +34,8 @@ from commonspace.types import AnyArray, JsonDict
 
 KIND = "commonspace-model"
 FORMAT_VERSION = 1
+_KEYS = ("method", "params", "space", "modalities", "info", "training")
+_OURS = re.compile(r"(space|shared|modality-.*)-[0-9a-f]{8}\.safetensors")
 _RESTORE = "Restore it from a copy, or train again."
 
 
@@ -49,8 +51,9 @@ def save(model: Any, folder: str | Path, *, scores: JsonDict | None = None) -> N
         scores: Figures to keep in the manifest, such as `Report.to_dict`.
 
     Raises:
-        InputError: The folder holds something else.
-        StorageError: The disk refuses; what stood there before is still whole.
+        InputError: The folder holds something else, or ``scores`` are no JSON.
+        StorageError: The disk refuses, or a ``model.json`` there is of another kind, damaged or of
+            a newer format; what stood there before is still whole.
     """
     folder = Path(folder)
     _check_target(folder)
@@ -119,14 +122,20 @@ def load(folder: str | Path) -> Any:
 
 def read_manifest(folder: str | Path) -> JsonDict:
     """Read and check the manifest alone: what the model is, without its weights."""
-    return read_json(Path(folder) / "model.json", kind=KIND, max_version=FORMAT_VERSION)
+    path = Path(folder) / "model.json"
+    manifest = read_json(path, kind=KIND, max_version=FORMAT_VERSION)
+    missing = [key for key in _KEYS if key not in manifest]
+    if missing:
+        raise StorageError(f"{path} is damaged: it lacks {missing[0]!r}. {_RESTORE}")
+    return manifest
 
 
 def _check_target(folder: Path) -> None:
     if folder.exists() and not folder.is_dir():
         raise InputError(f"{folder} is a file. Name a folder for the model.")
-    occupied = folder.exists() and any(p for p in folder.iterdir() if not p.name.startswith("."))
-    if occupied and not (folder / "model.json").exists():
+    if (folder / "model.json").exists():
+        read_manifest(folder)  # what is of another kind, damaged or newer is not ours to replace
+    elif folder.exists() and any(p for p in folder.iterdir() if not p.name.startswith(".")):
         raise InputError(
             f"{folder} is not empty and holds no model. Name a new folder, or an earlier model's."
         )
@@ -163,7 +172,7 @@ def _remove_unnamed(folder: Path, manifest: JsonDict) -> None:
     entries = [manifest["space"], manifest.get("shared", {}), *manifest["modalities"].values()]
     named = {entry.get("file") for entry in entries}
     for path in folder.glob("*.safetensors"):
-        if path.name not in named:
+        if path.name not in named and _OURS.fullmatch(path.name):
             path.unlink()
 
 
@@ -172,6 +181,8 @@ def _plain(value: Any) -> Any:
         return {"$space": value.fingerprint}
     if isinstance(value, tuple | list):
         return [_plain(item) for item in value]
+    if isinstance(value, dict):
+        return {key: _plain(item) for key, item in value.items()}
     if isinstance(value, np.generic):
         return value.item()
     return value

@@ -50,6 +50,7 @@ class SM(Method):
 
     def _fit(self, train: Dataset, valid: Dataset | None, run: Run) -> None:
         check_range("C", self.C, low=1e-12)
+        check_range("max_iter", self.max_iter, low=1, integer=True)
         self.space_ = Space.identity(train.classes)
         multi = train.label_kind != "single"
         self.parts_ = {name: self._fit_part(name, part, multi) for name, part in train.items()}
