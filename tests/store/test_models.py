@@ -104,7 +104,7 @@ def test_a_pickle_is_never_read_even_if_the_manifest_vouches_for_it(folder, tmp_
     manifest = json.loads((folder / "model.json").read_text())
     manifest["modalities"]["image"]["sha256"] = models.sha256_bytes(path.read_bytes())
     edit(folder, **manifest)
-    with pytest.raises(StorageError, match="modality-image.* is damaged"):
+    with pytest.raises(StorageError, match=r"modality-image.* is damaged"):
         cs.load(folder)
     assert not (tmp_path / "exploded").exists()
 

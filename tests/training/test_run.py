@@ -1,14 +1,17 @@
 from __future__ import annotations
 
 import os
+import sys
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
-from commonspace.errors import StorageError
-from commonspace.training import Run, Settings, run_all, train
+from commonspace.errors import MissingExtraError, StorageError
+from commonspace.training import History, Run, Settings, run_all, train
 from commonspace.training.progress import Board
-from commonspace.training.run import available_cores
+from commonspace.training.run import TensorBoard, available_cores
 
 from .task import Regression
 
@@ -70,20 +73,38 @@ def test_progress_reaches_the_board_from_the_run(capsys, terminal):
     assert "2/5" in capsys.readouterr().err
 
 
-def test_tensorboard_gets_every_epoch(tmp_path):
-    pytest.importorskip("tensorboard")
+def scalars(folder: Path) -> dict[str, list[tuple[int, float]]]:
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-    run = Run(log_dir=tmp_path)
-    task = Regression({"image": 16})
-    callbacks = run.all_callbacks(None)
-    history = train(task, Settings(epochs=3), name="image", seed=0, callbacks=callbacks)
-    events = EventAccumulator(str(tmp_path / "image")).Reload()
-    assert set(events.Tags()["scalars"]) == {"train_loss", "valid_loss"}
-    for key in ("train_loss", "valid_loss"):
-        written = [(event.step, event.value) for event in events.Scalars(key)]
-        expected = [(row["epoch"], pytest.approx(row[key], rel=1e-6)) for row in history]
-        assert written == expected
+    events = EventAccumulator(str(folder)).Reload()
+    tags = events.Tags()["scalars"]
+    return {tag: [(event.step, event.value) for event in events.Scalars(tag)] for tag in tags}
+
+
+def told(history: History, key: str) -> list[tuple[int, Any]]:
+    return [(int(row["epoch"]), pytest.approx(row[key], rel=1e-6)) for row in history]
+
+
+def test_tensorboard_gets_every_epoch_in_order_once(tmp_path):
+    pytest.importorskip("tensorboard")
+    callbacks = Run(log_dir=tmp_path).all_callbacks(None)
+    for seed, epochs in ((0, 12), (1, 11)):  # the second run takes the place of the first
+        task = Regression({"image": 16})
+        settings = Settings(epochs=epochs, batch_size=8)
+        history = train(task, settings, name="image", seed=seed, callbacks=callbacks)
+        written = scalars(tmp_path / "image")
+        assert written.keys() == {"train_loss", "valid_loss"}
+        for key, values in written.items():
+            assert values == told(history, key)
+    (tmp_path / "text").write_text("taken")
+    with pytest.raises(StorageError, match="cannot write"):
+        callbacks[0].on_epoch("text", 1, 2, {"train_loss": 0.5})
+
+
+def test_without_tensorboard_the_extra_is_named(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "tensorboard.compat.proto.event_pb2", None)
+    with pytest.raises(MissingExtraError, match=r"commonspace\[tensorboard\]"):
+        TensorBoard(tmp_path).on_epoch("image", 1, 2, {"train_loss": 0.5})
 
 
 def test_a_folder_that_cannot_be_written_is_named(tmp_path):

@@ -72,7 +72,7 @@ class Settings:
         epochs: Passes over the rows of the largest modality.
         batch_size: Rows of each modality a step; a last, incomplete batch is dropped.
         betas: Of Adam.
-        weight_decay: Decoupled (AdamW) when positive.
+        weight_decay: Of AdamW, decoupled from the gradient; one number, or one a network.
         schedule: "constant", or "one-cycle" (linear warm-up over 10 % of the steps, then cosine).
         clip: Largest gradient norm; None does not clip.
         patience: Stop when no network has improved for so many epochs; None never stops early.
@@ -81,7 +81,7 @@ class Settings:
     epochs: int = 200
     batch_size: int = 100
     betas: tuple[float, float] = (0.5, 0.999)
-    weight_decay: float = 0.0
+    weight_decay: float | Mapping[str, float] = 0.0
     schedule: Literal["constant", "one-cycle"] = "constant"
     clip: float | None = None
     patience: int | None = None
@@ -155,14 +155,17 @@ def _train(
 
 
 def _optimizer(task: Task, settings: Settings) -> torch.optim.Optimizer:
-    rates = task.learning_rates()
+    rates, decay = task.learning_rates(), settings.weight_decay
     groups: list[dict[str, Any]] = [
-        {"params": list(network.parameters()), "lr": rates[key], "base_lr": rates[key]}
+        {
+            "params": list(network.parameters()),
+            "lr": rates[key],
+            "base_lr": rates[key],
+            "weight_decay": decay[key] if isinstance(decay, Mapping) else decay,
+        }
         for key, network in task.networks.items()
     ]
-    return torch.optim.AdamW(
-        groups, betas=settings.betas, weight_decay=settings.weight_decay, fused=True
-    )
+    return torch.optim.AdamW(groups, betas=settings.betas, fused=True)
 
 
 def _steps_per_epoch(n_rows: Mapping[str, int], batch_size: int) -> int:

@@ -29,9 +29,9 @@ class BoardCallback:
         """Overwrite this training's row; silently absent on another machine."""
         if name not in self.names or not self.path.exists():
             return
-        table = np.memmap(self.path, dtype=np.float64, mode="r+", shape=(len(self.names), 3))
+        table = np.memmap(self.path, dtype=np.float64, mode="r+", shape=(len(self.names), 4))
         losses = metrics["train_loss"], metrics.get("valid_loss", float("nan"))
-        table[self.names.index(name)] = epoch, *losses
+        table[self.names.index(name)] = epoch, *losses, epochs
 
 
 class Board:
@@ -53,7 +53,7 @@ class Board:
             handle, path = tempfile.mkstemp(prefix="commonspace-progress-")
             os.close(handle)
             self._path = Path(path)
-            np.zeros((len(self.names), 3)).tofile(path)
+            np.zeros((len(self.names), 4)).tofile(path)
             self._thread = threading.Thread(target=self._draw, daemon=True)
             self._thread.start()
         return self
@@ -80,9 +80,10 @@ class Board:
             tasks = [bars.add_task(name, total=self.epochs, losses="") for name in self.names]
             while True:
                 ended = self._stop.wait(0.2)
-                rows = np.fromfile(self._path).reshape(len(self.names), 3)
-                for task, (epoch, training, validation) in zip(tasks, rows, strict=True):
+                rows = np.fromfile(self._path).reshape(len(self.names), 4)
+                for task, (epoch, training, validation, epochs) in zip(tasks, rows, strict=True):
                     shown = f"train {training:.4f}  valid {validation:.4f}" if epoch else ""
-                    bars.update(task, completed=int(epoch), losses=shown)
+                    total = int(epochs) or self.epochs
+                    bars.update(task, completed=int(epoch), total=total, losses=shown)
                 if ended:
                     return

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
-from commonspace.errors import MissingExtraError
+from commonspace.errors import MissingExtraError, StorageError
 from commonspace.training.checkpoint import Checkpoint
 from commonspace.training.loop import Callback
 from commonspace.training.progress import Board
@@ -18,20 +19,41 @@ Result = TypeVar("Result")
 
 @dataclass(frozen=True)
 class TensorBoard:
-    """Write each epoch's metrics to TensorBoard event files, one run a training."""
+    """Append each epoch's metrics to a TensorBoard event file, one folder a training.
+
+    Nothing stays open between epochs, so that a killed training has lost nothing; every epoch
+    begins a session, so that one that is run again takes the place of what it repeats.
+    """
 
     folder: Path
 
     def on_epoch(self, name: str, epoch: int, epochs: int, metrics: Mapping[str, float]) -> None:
         """Append the metrics of one epoch."""
         try:
-            from torch.utils.tensorboard import SummaryWriter
+            from tensorboard.compat.proto.event_pb2 import Event, SessionLog
+            from tensorboard.compat.proto.summary_pb2 import Summary
+            from tensorboard.summary.writer.record_writer import RecordWriter
         except ImportError as error:
             raise MissingExtraError("log_dir", "tensorboard", "tensorboard") from error
-        with SummaryWriter(str(self.folder / name)) as writer:
-            for key, value in metrics.items():
-                if key != "epoch":
-                    writer.add_scalar(key, value, epoch)
+        measured = {key: value for key, value in metrics.items() if key != "epoch"}
+        summary = Summary(
+            value=[Summary.Value(tag=key, simple_value=value) for key, value in measured.items()]
+        )
+        events = [
+            Event(step=epoch, session_log=SessionLog(status=SessionLog.START)),
+            Event(step=epoch, summary=summary),
+        ]
+        path = self.folder / name / "events.out.tfevents.commonspace"
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with path.open("ab") as file:
+                if not file.tell():
+                    events.insert(0, Event(file_version="brain.Event:2"))
+                for event in events:
+                    event.wall_time = time.time()
+                    RecordWriter(file).write(event.SerializeToString())
+        except OSError as error:
+            raise StorageError(f"cannot write {path}: {error.strerror or error}.") from error
 
 
 @dataclass(frozen=True)
