@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 import torch
@@ -59,6 +61,13 @@ def test_an_epoch_shows_every_row_once_and_drops_the_incomplete_batch():
     for rows in epochs:
         assert len(set(rows)) == 40 and rows.min() >= 0 and rows.max() < 43
     assert not np.array_equal(epochs[0], epochs[1])
+
+
+def test_each_network_draws_batches_of_its_own():
+    seen: list[bool] = []
+    task = Regression(watch=lambda rows: seen.append(np.array_equal(rows["a"], rows["b"])))
+    train(task, Settings(epochs=1, batch_size=8), name="t", seed=0)
+    assert not any(seen)
 
 
 def test_a_smaller_modality_is_shuffled_again_until_the_largest_ends():
@@ -131,6 +140,18 @@ def test_the_one_cycle_schedule_rises_linearly_and_falls_as_a_cosine():
     for total in (1, 2, 3):
         factors = np.array(_schedule(Settings(schedule="one-cycle"), total))
         assert len(factors) == total and np.isfinite(factors).all() and factors.max() == 1
+
+
+def test_the_schedule_runs_over_all_epochs():
+    """The factor is 0 at the very last step and nowhere else: only that step changes nothing."""
+    task = Regression(dropout=0, valid=False)
+    seen: list[dict[str, np.ndarray]] = []
+    task.watch = lambda rows: seen.append(task.weights())
+    settings = Settings(epochs=4, batch_size=8, schedule="one-cycle")
+    train(task, settings, name="t", seed=0)
+    seen.append(task.weights())
+    unchanged = [same(a, b) for a, b in pairwise(seen)]
+    assert unchanged == [False] * 19 + [True]
 
 
 @pytest.mark.parametrize("change", [{"schedule": "one-cycle"}, {"clip": 1e-3}, {"weight_decay": 1}])

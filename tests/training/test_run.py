@@ -54,8 +54,8 @@ def test_the_board_shows_every_training_and_cleans_up(capsys, terminal):
         callback.on_epoch("image", 3, 4, {"train_loss": 0.5, "valid_loss": 0.25})
         callback.on_epoch("unknown", 3, 4, {"train_loss": 0.5})
         callback.on_epoch("text", 1, 4, {"train_loss": 0.75})
-        table = np.fromfile(callback.path).reshape(2, 3)
-        np.testing.assert_array_equal(table, [[3, 0.5, 0.25], [1, 0.75, np.nan]])
+        table = np.fromfile(callback.path).reshape(2, -1)
+        np.testing.assert_array_equal(table[:, :3], [[3, 0.5, 0.25], [1, 0.75, np.nan]])
     assert not callback.path.exists()
     callback.on_epoch("image", 4, 4, {"train_loss": 0.5})  # a late worker
     out, err = capsys.readouterr()
