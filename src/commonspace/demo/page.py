@@ -10,7 +10,7 @@ from commonspace.data import Dataset
 from commonspace.demo.emoji import ATTRIBUTION
 from commonspace.demo.gallery import Plot, Section, SummaryTable, write_gallery
 from commonspace.demo.plots import plot_training
-from commonspace.demo.scores import PICTURE, text_modality
+from commonspace.demo.scores import LANGUAGE_NAMES, PICTURE, text_modality
 from commonspace.evaluation import evaluate, plot_curves
 
 _MAP = (
@@ -28,10 +28,14 @@ def draw_plots(out: Path, models: Mapping[str, Any], test: Dataset, language: st
     }
     plot_curves(reports, out / "curves")
     history = list(models.values())[-1].history_
+    files = {"pictures": f"pr_{PICTURE}_{word}.png", "names": f"pr_{word}_{PICTURE}.png"}
+    name = LANGUAGE_NAMES[language]
     return [
+        Plot(
+            out / "curves" / files["pictures"], f"Precision of pictures that ask for {name} names"
+        ),
+        Plot(out / "curves" / files["names"], f"Precision of {name} names that ask for pictures"),
         Plot(plot_training(history, out / "loss.png"), "Loss of each modality over the epochs"),
-        Plot(out / "curves" / f"pr_{PICTURE}_{word}.png", f"Search by picture for {word}"),
-        Plot(out / "curves" / f"pr_{word}_{PICTURE}.png", f"Search by {word} for pictures"),
     ]
 
 

@@ -7,7 +7,7 @@ right if it belongs to the group of the query.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -96,6 +96,7 @@ class Searcher:
         at = self.test[PICTURE].items.tolist().index(id_)
         vector = self.model.transform(PICTURE, self.test.x(PICTURE)[at : at + 1])
         query = self._item(id_, PICTURE)
+        query = replace(query, caption=query.text)
         return GalleryRow(query, self._results(vector, modalities, query.class_name))
 
     def _by_word(self, word: Word, modalities: Sequence[str]) -> GalleryRow:
