@@ -172,15 +172,14 @@ def test_checkpoints_of_other_settings_are_not_taken(changes, train, tmp_path):
 def test_checkpoints_of_other_data_are_not_taken(change, train, tmp_path):
     run = Run(checkpoints=tmp_path)
     settings = {"validation_fraction": 0, "standardize": False}
-    sdml(**settings).fit(train, run=run)
-    codes, factor = train.labels("image").codes, np.float32(1)
+    x, codes = {name: part.x for name, part in train.items()}, train.labels("image").codes
+    sdml(**settings).fit(Dataset.from_arrays(x, codes, classes=train.classes), run=run)
     if change == "features":
-        factor = np.float32(1.5)
+        x = {name: value * np.float32(1.5) for name, value in x.items()}
     elif change == "labels":
         codes = codes[::-1].copy()
     else:
         codes = np.where(np.arange(len(codes)) < 5, -1, codes)
-    x = {name: part.x * factor for name, part in train.items()}
     other = Dataset.from_arrays(x, codes, classes=train.classes)
     assert same(sdml(**settings).fit(other, run=run), sdml(**settings).fit(other))
 
