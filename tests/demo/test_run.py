@@ -54,7 +54,7 @@ def small(tmp_path_factory):
 
 
 def test_files(small):
-    folder, figures, again = small
+    folder, _, again = small
     for name in ("index.html", "loss.png", "curves/pr_image_text_en.png", "model/model.json"):
         assert (folder / name).is_file()
     assert json.loads((folder / "figures.json").read_text(encoding="utf-8")) == again
