@@ -8,4 +8,4 @@ py=.venv/bin/python
 "$py" -m pip install -q --disable-pip-version-check uv
 args=(-c constraints.txt)
 for d in ${PIP_FIND_LINKS:-}; do args+=(--find-links "$d"); done # uv does not read pip's settings
-"$py" -m uv pip install -q --python "$py" "${args[@]}" -e ".[${extras}]"
+"$py" -m uv pip install -q --compile-bytecode --python "$py" "${args[@]}" -e ".[${extras}]"

@@ -45,10 +45,11 @@ def same(first: cs.SDML, second: cs.SDML, part: str = "") -> bool:
     return all(np.array_equal(one[key], other[key]) for key in one)
 
 
-def unlabelled(data: Dataset) -> Dataset:
-    return Dataset.from_arrays(
-        {name: part.x for name, part in data.items()}, None, classes=data.classes
-    )
+def text_alone_is_labelled(data: Dataset) -> Dataset:
+    x = {name: part.x for name, part in data.items()}
+    items = {name: part.items for name, part in data.items()}
+    labels = {"text": data["text"].labels}
+    return Dataset.from_arrays(x, labels, classes=data.classes, items=items)
 
 
 @pytest.mark.parametrize("label_kind", ["single", "multi"])
@@ -90,7 +91,7 @@ def test_every_switch_changes_what_is_learned(switch, train):
 def test_without_reconstruction_the_decoder_stays_as_it_began(train):
     """λ = 0: the decoder gets no gradient, so labels and epochs leave it alone."""
     first = sdml(lam=0.0, epochs=1).fit(train)
-    second = sdml(lam=0.0, epochs=5).fit(unlabelled(train))
+    second = sdml(lam=0.0, epochs=5).fit(text_alone_is_labelled(train))
     assert same(first, second, "decoder") and not same(first, second, "encoder")
     assert not same(first, sdml(lam=0.5, epochs=1).fit(train), "decoder")
 
@@ -98,13 +99,13 @@ def test_without_reconstruction_the_decoder_stays_as_it_began(train):
 def test_without_supervision_labels_change_nothing(train):
     """λ = 1, no validation set: an autoencoder."""
     first = sdml(lam=1.0, validation_fraction=0).fit(train)
-    second = sdml(lam=1.0, validation_fraction=0).fit(unlabelled(train))
+    second = sdml(lam=1.0, validation_fraction=0).fit(text_alone_is_labelled(train))
     assert same(first, second)
 
 
 def test_rows_without_labels_teach_the_decoder_alone(train):
-    """All rows unlabelled: nothing is supervised, and the reconstruction improves."""
-    data = unlabelled(train)
+    """All images unlabelled: nothing is supervised, and the reconstruction improves."""
+    data = text_alone_is_labelled(train)
     nothing = sdml(lam=0.0).fit(data)
     assert [row["train_loss"] for row in nothing.history_["image"]] == [0.0] * 4
     learned = sdml(lam=0.5, epochs=30).fit(data)

@@ -19,68 +19,75 @@ from typing import Any, ClassVar, Literal, Self
 import numpy as np
 import torch
 from scipy import sparse
-from torch import Tensor
+from torch import nn
 
 from commonspace.checks import check_one_of, check_range
 from commonspace.data import Dataset, Labels, Modality
 from commonspace.disk import sha256_bytes
 from commonspace.errors import InputError
-from commonspace.methods.base import Method, MethodState, PartState, standardization
-from commonspace.networks import SupervisedAutoencoder
-from commonspace.objectives import reconstruction_loss, supervised_loss
-from commonspace.space import Space
-from commonspace.training import (
-    History,
-    Networks,
-    Run,
-    Settings,
-    compute_settings,
-    derive_seed,
-    run_all,
+from commonspace.methods.base import Method, MethodState, PartState
+from commonspace.methods.sdml_training import (
+    FORWARD_ROWS,
+    as_tensor,
+    build,
+    fit_jointly,
+    fit_network,
+    identity,
 )
-from commonspace.training import train as run_training
-from commonspace.training.loop import Callback, Rows
-from commonspace.types import AnyArray, Float32Array, IntArray, JsonDict
+from commonspace.space import Space
+from commonspace.training import Run, run_all
+from commonspace.types import Float32Array, JsonDict
 
-TRANSFORM_ROWS = 4096
 RELEASED_RATES = {"image": 1e-4, "*": 2e-4}
+EXPERTS: dict[str, JsonDict] = {
+    "strong": {"input_dropout": 0.2, "dropout": 0.5, "weight_decay": 0.1},
+    "light": {"input_dropout": 0.0, "dropout": 0.3, "weight_decay": 0.01},
+}
 
 
 class SDML(Method):
-    """Scalable deep multimodal learning [1].
+    """Scalable deep multimodal learning [1], with a recipe of our own as the default.
 
-    For modality i with features x, label vectors y, encoder output h and decoder output x̂::
+    The default, ``variant="posterior"``, learns what the paper's ``Pᵀh ≈ y`` asks for in the form
+    that ranks best: ``Pᵀz`` is the calibrated posterior of the classes, so that the inner product
+    of two vectors is the probability of a match; `PosteriorEncoder` has the formula. Each modality
+    trains a strongly and a lightly regularised network and weighs them on validation rows.
+
+    The published objective, for features x, labels y, encoder output h, decoder output x̂::
 
         J_i = mean_j  λ ‖x̂_j − x_j‖  +  (1 − λ) ‖Pᵀ h_j − y_j‖
 
-    The defaults are the authors' settings with standardised inputs; `SDML.paper` are these
-    settings as they were, with raw inputs.
+    is ``variant="code"`` (h and x̂ at unit length, un-squared norms, as released) or ``"paper"``
+    (raw outputs, squared norms, eqs. 1-2). `SDML.paper` sets everything as published.
 
     Args:
         dim: Dimensions of the common space (the paper's u).
-        hidden: Widths of the encoder's hidden layers; the decoder mirrors them.
-        lam: λ, weight of the reconstruction in [0, 1]. Rows without labels enter it alone.
-        variant: "code": un-squared norms, h and x̂ at unit length, as the authors' released code;
-            "paper": squared norms of raw outputs, eqs. 1-2.
-        normalize_encoder: Overrides what ``variant`` says of h.
-        normalize_decoder: Overrides what ``variant`` says of x̂.
-        squared: Overrides what ``variant`` says of the norms.
-        standardize: Scale every feature to mean 0 and variance 1 over the training rows.
+        hidden: Widths of the encoder's hidden layers; a decoder mirrors them.
+        variant: "posterior", "code" or "paper", see above.
+        lam: λ in [0, 1], weight of the reconstruction in the published objectives. Rows without
+            labels enter it alone.
+        normalize_encoder: Overrides what the published variant says of h.
+        normalize_decoder: Overrides what the published variant says of x̂.
+        squared: Overrides what the published variant says of the norms.
+        standardize: Scale every feature to mean 0 and variance 1 over the training rows
+            (published variants; "posterior" always does).
         schedule: How modalities train, section 4.6 of the paper: "joint" (SDML-1: one optimiser
             step on the sum of all J_i), "serial" (SDML-2: one after the other), "parallel"
             (SDML-3: in processes). The last two give the same bits.
-        epochs: Passes over the training rows.
-        batch_size: Rows a step; the last, incomplete batch is dropped.
+        epochs: Passes over the training rows; None takes 50, but 400 to 6000 steps.
+        batch_size: Rows a step, the last, incomplete batch is dropped; None takes an eighth of the
+            rows, 16 to 128.
         learning_rate: Of Adam; one number, or one a modality with "*" for all others.
         betas: Of Adam.
-        validation_fraction: Share of the training rows held back for model selection when `fit`
-            gets no validation set; 0 holds none back and keeps the last epoch.
+        members: Networks of each regularisation ("posterior"), averaged.
+        validation_fraction: Share of the training rows held back for model selection and
+            calibration when `fit` gets no validation set; 0 holds none back.
         space: The space to train towards; None makes `Space.create(dim, classes)`, which does not
             depend on ``random_state``: refitting keeps stored vectors comparable.
         random_state: Seed of initial weights and batches.
 
     Attributes:
-        networks_: The trained autoencoder of each modality.
+        networks_: The trained encoder of each modality.
 
     Differs from the paper: the last epoch is replaced by the one with the smallest supervised loss
     on validation data, as in the released code; a batch without labels has supervised term 0.
@@ -93,35 +100,35 @@ class SDML(Method):
         (4, 8)
     """
 
-    needs_labels: ClassVar[bool] = False
     can_add_modality: ClassVar[bool] = True
 
-    networks_: dict[str, SupervisedAutoencoder]
+    networks_: dict[str, nn.Module]
 
     def __init__(
         self,
         *,
         dim: int = 512,
-        hidden: Sequence[int] = (1024, 1024),
+        hidden: Sequence[int] = (512, 512),
+        variant: Literal["posterior", "code", "paper"] = "posterior",
         lam: float = 0.5,
-        variant: Literal["code", "paper"] = "code",
         normalize_encoder: bool | None = None,
         normalize_decoder: bool | None = None,
         squared: bool | None = None,
         standardize: bool = True,
         schedule: Literal["parallel", "serial", "joint"] = "parallel",
-        epochs: int = 200,
-        batch_size: int = 100,
-        learning_rate: float | Mapping[str, float] | None = None,
-        betas: tuple[float, float] = (0.5, 0.999),
+        epochs: int | None = None,
+        batch_size: int | None = None,
+        learning_rate: float | Mapping[str, float] = 1e-3,
+        betas: tuple[float, float] = (0.9, 0.99),
+        members: int = 1,
         validation_fraction: float = 0.1,
         space: Space | None = None,
         random_state: int = 0,
     ) -> None:
         self.dim = dim
         self.hidden = hidden
-        self.lam = lam
         self.variant = variant
+        self.lam = lam
         self.normalize_encoder = normalize_encoder
         self.normalize_decoder = normalize_decoder
         self.squared = squared
@@ -131,6 +138,7 @@ class SDML(Method):
         self.batch_size = batch_size
         self.learning_rate = learning_rate
         self.betas = betas
+        self.members = members
         self.validation_fraction = validation_fraction
         self.space = space
         self.random_state = random_state
@@ -138,7 +146,16 @@ class SDML(Method):
     @classmethod
     def paper(cls, **changes: Any) -> Self:
         """The settings as published and released: raw inputs, released losses, 200 epochs."""
-        return cls(**{"standardize": False, **changes})
+        published: dict[str, Any] = {
+            "variant": "code",
+            "hidden": (1024, 1024),
+            "standardize": False,
+            "epochs": 200,
+            "batch_size": 100,
+            "learning_rate": RELEASED_RATES,
+            "betas": (0.5, 0.999),
+        }
+        return cls(**{**published, **changes})
 
     def _fit(self, train: Dataset, valid: Dataset | None, run: Run) -> None:
         self._check_arguments()
@@ -146,15 +163,29 @@ class SDML(Method):
         if space.dim != self.dim:
             raise InputError(f"space: expected dim={self.dim} dimensions, got {space.dim}.")
         space = space.with_classes(train.classes)
-        jobs = self._jobs(train.with_classes(space.classes), valid, space, run)
+        jobs = self._jobs(train.with_classes(space.classes), valid, space)
         if self.schedule == "joint":
-            trained = _fit_jointly(list(jobs.values()), run)
+            networks, history = self._fit_jointly(jobs, run)
+            self.networks_, self.history_ = networks, dict.fromkeys(networks, history)
         else:
             serial = Run(**{**vars(run), "jobs": 1}) if self.schedule == "serial" else run
-            trained = run_all(_fit_network, jobs, serial, epochs=self.epochs)
+            trained = self._fit_apart(jobs, serial)
+            self.networks_ = {name: network for name, (network, _) in trained.items()}
+            self.history_ = {name: history for name, (_, history) in trained.items()}
         self.space_ = space
-        self.networks_ = {name: network for name, (network, _) in trained.items()}
-        self.history_ = {name: history for name, (_, history) in trained.items()}
+        self.options_ = {name: job["options"] for name, job in jobs.items()}
+
+    def _fit_apart(self, jobs: dict[str, JsonDict], run: Run) -> dict[str, Any]:
+        calls = {
+            name: {"job": job, "checkpoint": run.checkpoint(name, _digest(run, [job]))}
+            for name, job in jobs.items()
+        }
+        return run_all(fit_network, calls, run, epochs=self.epochs or 1)
+
+    def _fit_jointly(self, jobs: dict[str, JsonDict], run: Run) -> tuple[dict[str, Any], Any]:
+        parts = list(jobs.values())
+        call = {"jobs": parts, "checkpoint": run.checkpoint("joint", _digest(run, parts))}
+        return run_all(fit_jointly, {"joint": call}, run, epochs=self.epochs or 1)["joint"]
 
     def fit_modality(
         self,
@@ -190,9 +221,10 @@ class SDML(Method):
                 {modality: self._check_part(modality, held, part.x.shape[1])}, space.classes
             )
         train = Dataset({modality: part}, space.classes)
-        jobs = self._jobs(train, held, space, run or Run())
-        network, history = run_all(_fit_network, jobs, run or Run(), epochs=self.epochs)[modality]
+        jobs = self._jobs(train, held, space)
+        network, history = self._fit_apart(jobs, run or Run())[modality]
         self.space_ = space
+        self.options_[modality] = jobs[modality]["options"]
         self.networks_[modality] = network
         self.history_[modality] = history
         self.inputs_[modality] = int(part.x.shape[1])
@@ -218,45 +250,58 @@ class SDML(Method):
         return self.space_, Labels.from_any(values, classes=self.space_.classes)
 
     def _jobs(
-        self, train: Dataset, valid: Dataset | None, space: Space, run: Run
+        self, train: Dataset, valid: Dataset | None, space: Space
     ) -> dict[str, dict[str, Any]]:
         if valid is None and self.validation_fraction > 0:
             train, valid = train.split(self.validation_fraction, seed=self.random_state)
-        p_EC = space.P
-        jobs = {}
-        for name, part in train.items():
-            held = valid.with_classes(space.classes)[name] if valid and name in valid else None
-            jobs[name] = {"x": part.x, **self._job(name, part, held, p_EC, run)}
-        return jobs
+        held = valid.with_classes(space.classes) if valid is not None else {}
+        several = train.label_kind != "single"
+        return {
+            name: self._job(name, part, held.get(name), space, several)
+            for name, part in train.items()
+        }
 
     def _job(
-        self, name: str, part: Modality, held: Modality | None, p_EC: Float32Array, run: Run
+        self, name: str, part: Modality, held: Modality | None, space: Space, several: bool
     ) -> dict[str, Any]:
-        options = self._network_options()
-        settings = Settings(self.epochs, self.batch_size, betas=self.betas)
-        rates = RELEASED_RATES if self.learning_rate is None else self.learning_rate
-        rate = rates.get(name, rates.get("*", 2e-4)) if isinstance(rates, Mapping) else rates
-        job: dict[str, Any] = {
+        rates = self.learning_rate
+        rate = rates.get(name, rates.get("*", 1e-3)) if isinstance(rates, Mapping) else rates
+        options = self._network_options(space, several)
+        if self.variant == "posterior" and not part.labels.labelled.any():
+            raise InputError(
+                f"modality {name!r}: SDML learns from labels, and none of its {len(part)} rows "
+                "has one. Label some rows, or leave the modality out."
+            )
+        return {
             "name": name,
+            "x": part.x,
             "labels": part.labels.weights,
+            "known": part.labels.known,
             "valid_x": None if held is None else held.x,
             "valid_labels": None if held is None else held.labels.weights,
-            "p": p_EC,
+            "valid_known": None if held is None else held.labels.known,
+            "basis": _basis(space, space.n_classes),
             "options": options,
-            "lam": self.lam,
             "rate": float(rate),
-            "settings": settings,
-            "seed": self.random_state,
+            "schedule": "one-cycle" if self.variant == "posterior" else "constant",
+            "epochs": self.epochs,
+            "batch_size": self.batch_size,
+            "betas": tuple(self.betas),
+            "seed": int(self.random_state),
         }
-        if run.checkpoints is not None:
-            job["checkpoint"] = run.checkpoint(name, _identity(part.x, job))
-        return job
 
-    def _network_options(self) -> JsonDict:
-        code = self.variant == "code"
-        return {
+    def _network_options(self, space: Space, several: bool) -> JsonDict:
+        shared: JsonDict = {
             "hidden": [int(width) for width in self.hidden],
             "dim": int(self.dim),
+            "n_classes": space.n_classes,
+        }
+        if self.variant == "posterior":
+            return {**shared, "several": several, "experts": _experts(self.members)}
+        code = self.variant == "code"
+        return {
+            **shared,
+            "lam": float(self.lam),
             "standardize": self.standardize,
             "normalize_encoder": code if self.normalize_encoder is None else self.normalize_encoder,
             "normalize_decoder": code if self.normalize_decoder is None else self.normalize_decoder,
@@ -266,10 +311,13 @@ class SDML(Method):
     def _check_arguments(self) -> None:
         check_range("dim", self.dim, low=1, integer=True)
         check_range("lam", self.lam, low=0, high=1)
-        check_one_of("variant", self.variant, ("code", "paper"))
+        check_one_of("variant", self.variant, ("posterior", "code", "paper"))
+        check_range("members", self.members, low=1, high=64, integer=True)
         check_one_of("schedule", self.schedule, ("parallel", "serial", "joint"))
-        check_range("epochs", self.epochs, low=1, integer=True)
-        check_range("batch_size", self.batch_size, low=1, integer=True)
+        if self.epochs is not None:
+            check_range("epochs", self.epochs, low=1, integer=True)
+        if self.batch_size is not None:
+            check_range("batch_size", self.batch_size, low=1, integer=True)
         check_range("validation_fraction", self.validation_fraction, low=0, high=0.9)
         check_range("random_state", self.random_state, low=0, integer=True)
         for width in self.hidden:
@@ -279,176 +327,44 @@ class SDML(Method):
         network = self.networks_[modality]
         out = np.empty((len(x_ND), self.space_.dim), np.float32)
         with torch.inference_mode():
-            for start in range(0, len(x_ND), TRANSFORM_ROWS):
-                rows = slice(start, start + TRANSFORM_ROWS)
-                out[rows] = network(_tensor(x_ND[rows])).numpy()
+            for start in range(0, len(x_ND), FORWARD_ROWS):
+                rows = slice(start, start + FORWARD_ROWS)
+                out[rows] = network(as_tensor(x_ND[rows])).numpy()
         return out
 
     def _state(self) -> MethodState:
         parts = {
             name: PartState(
                 {key: tensor.numpy() for key, tensor in network.state_dict().items()},
-                {"network": self._network_options()},
+                {"network": self.options_[name]},
             )
             for name, network in self.networks_.items()
         }
         return MethodState(parts)
 
     def _restore(self, state: MethodState) -> None:
-        self.networks_ = {}
+        self.networks_, self.options_ = {}, {}
         for name, part in state.parts.items():
-            network = _build(self.inputs_[name], part.info["network"], None)
+            options = self.options_[name] = part.info["network"]
+            basis = _basis(self.space_, options["n_classes"])
+            network = build(self.inputs_[name], options, basis)
             network.load_state_dict({k: torch.from_numpy(v) for k, v in part.arrays.items()})
             self.networks_[name] = network.eval()
 
 
-class _Task:
-    """J_i of one modality, or the sum of several."""
-
-    def __init__(self, parts: Sequence[_Part]) -> None:
-        self.parts = {part.name: part for part in parts}
-        self.networks = Networks({part.name: part.network for part in parts})
-        self.n_rows = {part.name: len(part.x) for part in parts}
-
-    def learning_rates(self) -> Mapping[str, float]:
-        return {name: part.rate for name, part in self.parts.items()}
-
-    def loss(self, rows: Rows) -> Tensor:
-        losses = [part.loss(rows[name]) for name, part in self.parts.items()]
-        return torch.stack(losses).sum()
-
-    def validate(self) -> Mapping[str, float]:
-        return {name: part.validation_loss() for name, part in self.parts.items()}
+def _experts(members: int) -> dict[str, JsonDict]:
+    if members == 1:
+        return EXPERTS
+    return {f"{key}{i}": EXPERTS[key] for i in range(members) for key in EXPERTS}
 
 
-class _Part:
-    """One modality in training: its rows, its network, its loss."""
-
-    def __init__(
-        self,
-        *,
-        name: str,
-        x: Float32Array,
-        labels: sparse.csr_array,
-        valid_x: Float32Array | None,
-        valid_labels: sparse.csr_array | None,
-        p: Float32Array,
-        options: JsonDict,
-        lam: float,
-        rate: float,
-        seed: int,
-    ) -> None:
-        self.name, self.x, self.labels, self.lam, self.rate = name, x, labels, lam, rate
-        self.valid_x, self.valid_labels = valid_x, valid_labels
-        self.p = torch.tensor(p)
-        self.squared = bool(options["squared"])
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(derive_seed(seed, name, "initial weights"))
-            scaling = standardization(x) if options["standardize"] else None
-            self.network = _build(x.shape[1], options, scaling)
-
-    def loss(self, rows: IntArray) -> Tensor:
-        x_BD = self.network.inputs(_tensor(self.x[rows]))
-        h_BE = self.network.encode(x_BD)
-        supervised = self._supervised(h_BE, self.labels[rows])
-        if self.lam == 0:
-            return supervised
-        decoded_BD = self.network.decode(h_BE)
-        kept = reconstruction_loss(decoded_BD, x_BD, squared=self.squared)
-        return self.lam * kept + (1 - self.lam) * supervised
-
-    def validation_loss(self) -> float:
-        """Mean supervised loss of the labelled validation rows; NaN where there are none."""
-        if self.valid_x is None or self.valid_labels is None or not self.valid_labels.nnz:
-            return float("nan")
-        total, count = 0.0, 0
-        for start in range(0, len(self.valid_x), TRANSFORM_ROWS):
-            rows = slice(start, start + TRANSFORM_ROWS)
-            y = self.valid_labels[rows]
-            labelled = int((np.diff(y.indptr) > 0).sum())
-            h_BE = self.network(_tensor(self.valid_x[rows]))
-            total += float(self._supervised(h_BE, y)) * labelled
-            count += labelled
-        return total / count
-
-    def _supervised(self, h_BE: Tensor, y: sparse.csr_array) -> Tensor:
-        return supervised_loss(h_BE, self.p, torch.from_numpy(y.toarray()), squared=self.squared)
+def _basis(space: Space, n_classes: int) -> Float32Array:
+    """The basis, or the frame where more classes than dimensions own a direction."""
+    return space.basis if n_classes <= space.dim else space.directions(n_classes)
 
 
-def _fit_network(
-    *,
-    settings: Settings,
-    checkpoint: Any = None,
-    callbacks: Sequence[Callback] = (),
-    **part: Any,
-) -> tuple[SupervisedAutoencoder, History]:
-    """Train one modality alone; runs in a worker process."""
-    with compute_settings():
-        trained = _Part(**part)
-    history = run_training(
-        _Task([trained]),
-        settings,
-        name=trained.name,
-        seed=part["seed"],
-        checkpoint=checkpoint,
-        callbacks=callbacks,
-    )
-    return trained.network, history
-
-
-def _fit_jointly(
-    jobs: Sequence[dict[str, Any]], run: Run
-) -> dict[str, tuple[SupervisedAutoencoder, History]]:
-    """SDML-1: all modalities in one training, one batch of each a step."""
-    keep = ("settings", "checkpoint")
-    with compute_settings():
-        parts = [_Part(**{k: v for k, v in job.items() if k not in keep}) for job in jobs]
-    identity = sha256_bytes(*(_identity(job["x"], job).encode() for job in jobs))
-    name = "joint"
-
-    def fit(callbacks: Sequence[Callback] = ()) -> History:
-        return run_training(
-            _Task(parts),
-            jobs[0]["settings"],
-            name=name,
-            seed=jobs[0]["seed"],
-            checkpoint=run.checkpoint(name, identity),
-            callbacks=callbacks,
-        )
-
-    history = run_all(fit, {name: {}}, run, epochs=jobs[0]["settings"].epochs)[name]
-    return {part.name: (part.network, history) for part in parts}
-
-
-def _build(
-    n_features: int, options: JsonDict, scaling: tuple[AnyArray, AnyArray] | None
-) -> SupervisedAutoencoder:
-    if options["standardize"] and scaling is None:
-        scaling = np.zeros(n_features, np.float32), np.ones(n_features, np.float32)
-    return SupervisedAutoencoder(
-        n_features,
-        options["hidden"],
-        options["dim"],
-        normalize_encoder=options["normalize_encoder"],
-        normalize_decoder=options["normalize_decoder"],
-        standardize=scaling,
-    )
-
-
-def _tensor(x: AnyArray) -> Tensor:
-    array = np.ascontiguousarray(x, dtype=np.float32)
-    return torch.from_numpy(array if array.flags.writeable else array.copy())
-
-
-def _identity(x: AnyArray, job: Mapping[str, Any]) -> str:
-    """Digest of all a training depends on, so that only the same training is resumed."""
-    chunks = [np.ascontiguousarray(x).tobytes()]
-    for key in ("labels", "valid_labels"):
-        if job[key] is not None:
-            chunks += [job[key].data.tobytes(), job[key].indices.tobytes()]
-            chunks += [job[key].indptr.tobytes()]
-    if job["valid_x"] is not None:
-        chunks.append(np.ascontiguousarray(job["valid_x"]).tobytes())
-    chunks.append(job["p"].tobytes())
-    plain = [job[key] for key in ("name", "options", "lam", "rate", "settings", "seed")]
-    return sha256_bytes(*chunks, repr(plain).encode())
+def _digest(run: Run, jobs: Sequence[JsonDict]) -> str:
+    """Identity of a training; not computed where nothing is saved."""
+    if run.checkpoints is None:
+        return ""
+    return sha256_bytes(*(identity(job).encode() for job in jobs))

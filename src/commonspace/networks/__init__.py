@@ -1,6 +1,7 @@
 """Networks and how they are initialised; they do not know how they are trained."""
 
 from commonspace.networks.mlp import MLP, Standardize, l2_normalize
+from commonspace.networks.posterior import PosteriorEncoder
 from commonspace.networks.sdml import SupervisedAutoencoder
 
-__all__ = ["MLP", "Standardize", "SupervisedAutoencoder", "l2_normalize"]
+__all__ = ["MLP", "PosteriorEncoder", "Standardize", "SupervisedAutoencoder", "l2_normalize"]

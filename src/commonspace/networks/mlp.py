@@ -25,12 +25,18 @@ class MLP(nn.Sequential):
     Args:
         sizes: Width of the input, of each hidden layer, and of the output.
         dropout: Share of the hidden units dropped in training.
+        batch_norm: Normalise every hidden unit over the batch, before the ReLU.
     """
 
-    def __init__(self, sizes: Sequence[int], *, dropout: float = 0.0) -> None:
+    def __init__(
+        self, sizes: Sequence[int], *, dropout: float = 0.0, batch_norm: bool = False
+    ) -> None:
         layers: list[nn.Module] = []
         for width_in, width_out in pairwise(sizes[:-1]):
-            layers += [nn.Linear(width_in, width_out), nn.ReLU()]
+            layers.append(nn.Linear(width_in, width_out))
+            if batch_norm:
+                layers.append(nn.BatchNorm1d(width_out))
+            layers.append(nn.ReLU())
             if dropout:
                 layers.append(nn.Dropout(dropout))
         layers.append(nn.Linear(sizes[-2], sizes[-1]))

@@ -1,0 +1,349 @@
+"""How one modality of SDML trains: the published autoencoder, and the calibrated posterior.
+
+A part holds one modality's rows and the networks trained on them; `PartsTask` is the sum of some
+parts, so one part is SDML-2 and SDML-3, and all of them together are SDML-1.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from scipy import sparse
+from torch import Tensor, nn
+
+from commonspace.disk import sha256_bytes
+from commonspace.methods.base import standardization
+from commonspace.methods.calibration import fit_temperature, fit_weights
+from commonspace.networks import PosteriorEncoder, SupervisedAutoencoder
+from commonspace.objectives import log_loss, reconstruction_loss, supervised_loss
+from commonspace.training import History, Settings, compute_settings, derive_seed, train
+from commonspace.training.checkpoint import Checkpoint
+from commonspace.training.loop import Callback, Networks, Rows
+from commonspace.types import AnyArray, Float32Array, JsonDict
+
+FORWARD_ROWS = 4096
+MIN_STEPS, MAX_STEPS, PASSES = 400, 6000, 50
+KERNEL_AT_MEDIAN = 16.0  # minus the log of the identity kernel of two rows at median distance
+
+
+class Part(Protocol):
+    """One modality in training."""
+
+    name: str
+    networks: dict[str, nn.Module]
+    n_rows: int
+    rate: float
+
+    def loss(self, rows: Rows) -> Tensor:
+        """Loss of one batch for each of the networks, summed."""
+        ...
+
+    def validate(self) -> Mapping[str, float]:
+        """Validation loss of each network, NaN without validation rows."""
+        ...
+
+    def finish(self) -> nn.Module:
+        """The encoder, from raw features to the common space, after training."""
+        ...
+
+
+class PartsTask:
+    """The sum of the losses of some parts, one batch of each a step."""
+
+    def __init__(self, parts: Sequence[Part]) -> None:
+        self.parts = parts
+        named = {key: module for part in parts for key, module in part.networks.items()}
+        self.networks = Networks(named)
+        self.n_rows = {key: part.n_rows for part in parts for key in part.networks}
+
+    def learning_rates(self) -> Mapping[str, float]:
+        """The rate of each part's networks."""
+        return {key: part.rate for part in self.parts for key in part.networks}
+
+    def loss(self, rows: Rows) -> Tensor:
+        """Sum over the parts."""
+        return torch.stack([part.loss(rows) for part in self.parts]).sum()
+
+    def validate(self) -> Mapping[str, float]:
+        """Of every network of every part."""
+        return {key: value for part in self.parts for key, value in part.validate().items()}
+
+
+class AutoencoderPart:
+    """The published objective: λ reconstruction + (1 − λ) ‖Pᵀh − y‖."""
+
+    def __init__(self, job: Mapping[str, Any]) -> None:
+        options: JsonDict = job["options"]
+        self.name, self.rate, self.lam = job["name"], job["rate"], float(options["lam"])
+        self.x, self.labels = job["x"], job["labels"]
+        self.valid_x, self.valid_labels = _labelled(job["valid_x"], job["valid_labels"])
+        self.n_rows = len(self.x)
+        self.squared = bool(options["squared"])
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(derive_seed(job["seed"], self.name, "initial weights"))
+            self.network: SupervisedAutoencoder = build(self.x.shape[1], options, job["basis"])
+            if options["standardize"]:
+                _set_scaling(self.network.inputs, self.x)
+        self.p = torch.tensor(job["basis"][:, : self.labels.shape[1]])
+        self.networks: dict[str, nn.Module] = {self.name: self.network}
+
+    def loss(self, rows: Rows) -> Tensor:
+        """One batch of J_i, eqs. 1-2."""
+        index = rows[self.name]
+        x_BD = self.network.inputs(as_tensor(self.x[index]))
+        h_BE = self.network.encode(x_BD)
+        supervised: Tensor = self._supervised(h_BE, self.labels[index])
+        if self.lam == 0:
+            return supervised
+        decoded_BD = self.network.decode(h_BE)
+        kept = reconstruction_loss(decoded_BD, x_BD, squared=self.squared)
+        return self.lam * kept + (1 - self.lam) * supervised
+
+    def validate(self) -> Mapping[str, float]:
+        """Mean supervised loss of the labelled validation rows."""
+        total = 0.0
+        for rows in _blocks(self.valid_x):
+            h_BE = self.network(as_tensor(self.valid_x[rows]))
+            loss = self._supervised(h_BE, self.valid_labels[rows])
+            total += float(loss) * len(h_BE)
+        n = len(self.valid_x)
+        return {self.name: total / n if n else float("nan")}
+
+    def finish(self) -> nn.Module:
+        """The autoencoder; called as a function it encodes."""
+        return self.network
+
+    def _supervised(self, h_BE: Tensor, y: sparse.csr_array) -> Tensor:
+        return supervised_loss(h_BE, self.p, torch.from_numpy(y.toarray()), squared=self.squared)
+
+
+class PosteriorPart:
+    """The default recipe: experts of different regularisation, each on the log loss."""
+
+    def __init__(self, job: Mapping[str, Any]) -> None:
+        options: JsonDict = job["options"]
+        self.name, self.rate, self.seed = job["name"], job["rate"], job["seed"]
+        self.several = bool(options["several"])
+        self.x, self.labels = job["x"], job["labels"]
+        self.rows = np.flatnonzero(job["known"] if self.several else _has_label(self.labels))
+        self.n_rows = len(self.rows)
+        use = job["valid_known"] if self.several else None
+        self.valid_x, self.valid_labels = _labelled(job["valid_x"], job["valid_labels"], use)
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(derive_seed(job["seed"], self.name, "initial weights"))
+            self.encoder: PosteriorEncoder = build(self.x.shape[1], options, job["basis"])
+        _set_scaling(self.encoder.inputs, self.x)
+        experts = self.encoder.experts
+        self.networks: dict[str, nn.Module] = {
+            f"{self.name}/{key}": expert for key, expert in experts.items()
+        }
+
+    def loss(self, rows: Rows) -> Tensor:
+        """Log loss of one batch for every expert, each with a batch of its own."""
+        losses = []
+        for key, expert in self.networks.items():
+            index = self.rows[rows[key]]
+            if len(index) == 1:  # a batch of one has no spread to normalise by
+                index = np.repeat(index, 2)
+            scaled_BD = self.encoder.standardized(as_tensor(self.x[index]))
+            y_BC = torch.from_numpy(self.labels[index].toarray())
+            losses.append(log_loss(expert(scaled_BD), y_BC, several=self.several))
+        return torch.stack(losses).sum()
+
+    def validate(self) -> Mapping[str, float]:
+        """Log loss of every expert on the validation rows."""
+        if not len(self.valid_x):
+            return dict.fromkeys(self.networks, float("nan"))
+        y_BC = torch.from_numpy(self.valid_labels.toarray())
+        logits = self._valid_logits()
+        return {key: float(log_loss(out, y_BC, several=self.several)) for key, out in logits}
+
+    def finish(self) -> nn.Module:
+        """Calibrate and weigh the experts, and place the features of identity."""
+        encoder = self.encoder
+        squared = self.labels[self.rows].power(2).sum(axis=1)
+        encoder.length.fill_(max(1.0, float(np.mean(squared))))
+        if len(self.valid_x):
+            self._calibrate()
+        if encoder.frequencies.numel():
+            scaled = encoder.standardized(as_tensor(self.x[: FORWARD_ROWS // 8]))
+            encoder.frequencies.copy_(_frequencies(scaled, encoder.frequencies, self._generator()))
+        return encoder
+
+    def _calibrate(self) -> None:
+        y = self.valid_labels.toarray().astype(np.float64)
+        with torch.inference_mode():
+            logits = [out.double().numpy() for _, out in self._valid_logits()]
+        temperatures = [fit_temperature(each, y, several=self.several) for each in logits]
+        scaled = [each / t for each, t in zip(logits, temperatures, strict=True)]
+        weights = fit_weights(scaled, y, several=self.several)
+        self.encoder.temperature.copy_(torch.tensor(temperatures))
+        self.encoder.weight.copy_(torch.tensor(weights))
+
+    def _valid_logits(self) -> Iterator[tuple[str, Tensor]]:
+        for key, expert in self.networks.items():
+            out = [
+                expert(self.encoder.standardized(as_tensor(self.valid_x[rows])))
+                for rows in _blocks(self.valid_x)
+            ]
+            yield key, torch.cat(out)
+
+    def _generator(self) -> torch.Generator:
+        return torch.Generator().manual_seed(derive_seed(self.seed, self.name, "identity"))
+
+
+def fit_network(
+    *, job: Mapping[str, Any], checkpoint: Checkpoint | None, callbacks: Sequence[Callback] = ()
+) -> tuple[nn.Module, History]:
+    """Train one modality alone; runs in a worker process."""
+    with compute_settings():
+        part = make_part(job)
+    history = train(
+        PartsTask([part]),
+        settings_for(job, part.n_rows),
+        name=part.name,
+        seed=job["seed"],
+        checkpoint=checkpoint,
+        callbacks=callbacks,
+    )
+    with compute_settings():
+        return part.finish(), history
+
+
+def fit_jointly(
+    *,
+    jobs: Sequence[Mapping[str, Any]],
+    checkpoint: Checkpoint | None,
+    callbacks: Sequence[Callback] = (),
+) -> tuple[dict[str, nn.Module], History]:
+    """SDML-1: all modalities in one training, one batch of each a step."""
+    with compute_settings():
+        parts = [make_part(job) for job in jobs]
+    largest = max(range(len(parts)), key=lambda i: parts[i].n_rows)
+    settings = settings_for(jobs[largest], parts[largest].n_rows)
+    history = train(
+        PartsTask(parts),
+        _with_all_decays(settings, jobs),
+        name="joint",
+        seed=jobs[0]["seed"],
+        checkpoint=checkpoint,
+        callbacks=callbacks,
+    )
+    with compute_settings():
+        return {part.name: part.finish() for part in parts}, history
+
+
+def make_part(job: Mapping[str, Any]) -> Part:
+    """The training of one modality, as its options say."""
+    return PosteriorPart(job) if "experts" in job["options"] else AutoencoderPart(job)
+
+
+def build(n_features: int, options: JsonDict, basis: Float32Array) -> Any:
+    """An untrained network: also what a stored one is loaded into."""
+    if "experts" in options:
+        return PosteriorEncoder(
+            n_features,
+            options["hidden"],
+            {
+                key: {k: v for k, v in expert.items() if k != "weight_decay"}
+                for key, expert in options["experts"].items()
+            },
+            basis=basis,
+            n_classes=options["n_classes"],
+            several=options["several"],
+        )
+    scaling = np.zeros(n_features, np.float32), np.ones(n_features, np.float32)
+    return SupervisedAutoencoder(
+        n_features,
+        options["hidden"],
+        options["dim"],
+        normalize_encoder=options["normalize_encoder"],
+        normalize_decoder=options["normalize_decoder"],
+        standardize=scaling if options["standardize"] else None,
+    )
+
+
+def settings_for(job: Mapping[str, Any], n_rows: int) -> Settings:
+    """Batch size and epochs, from the number of rows where the caller left them open.
+
+    Small sets get small batches (an eighth of the rows, 16 to 128) and everyone 50 passes, but
+    at least 400 and at most 6000 steps: a network needs so many to learn, and no more.
+    """
+    batch = job["batch_size"] or int(np.clip(n_rows // 8, 16, 128))
+    steps = max(1, n_rows // batch)
+    passes = int(np.clip(PASSES, MIN_STEPS / steps, max(1, MAX_STEPS / steps)))
+    return Settings(
+        epochs=job["epochs"] or passes,
+        batch_size=batch,
+        betas=job["betas"],
+        weight_decay=_decays(job),
+        schedule=job["schedule"],
+    )
+
+
+def identity(job: Mapping[str, Any]) -> str:
+    """Digest of all a training depends on, so that only the same training is resumed."""
+    chunks: list[bytes] = []
+    for key, value in sorted(job.items()):
+        arrays: list[Any] = [value] if isinstance(value, np.ndarray) else []
+        if sparse.issparse(value):
+            arrays = [value.data, value.indices, value.indptr]
+        chunks.append(key.encode())
+        chunks += [np.ascontiguousarray(array).tobytes() for array in arrays]
+        if not arrays:
+            chunks.append(repr(value).encode())
+    return sha256_bytes(*chunks)
+
+
+def as_tensor(x: AnyArray) -> Tensor:
+    """Rows as a float32 tensor, copied only where they must be."""
+    array = np.ascontiguousarray(x, dtype=np.float32)
+    return torch.from_numpy(array if array.flags.writeable else array.copy())
+
+
+def _decays(job: Mapping[str, Any]) -> float | dict[str, float]:
+    experts = job["options"].get("experts")
+    if experts is None:
+        return 0.0
+    return {f"{job['name']}/{key}": expert["weight_decay"] for key, expert in experts.items()}
+
+
+def _with_all_decays(settings: Settings, jobs: Sequence[Mapping[str, Any]]) -> Settings:
+    decays = [_decays(job) for job in jobs]
+    merged = {
+        key: value for each in decays if isinstance(each, dict) for key, value in each.items()
+    }
+    return Settings(**{**vars(settings), "weight_decay": merged or 0.0})
+
+
+def _set_scaling(layer: nn.Module, x: Float32Array) -> None:
+    mean, scale = standardization(x)
+    layer.load_state_dict({"mean": torch.from_numpy(mean), "scale": torch.from_numpy(scale)})
+
+
+def _frequencies(scaled_BD: Tensor, like: Tensor, generator: torch.Generator) -> Tensor:
+    """Frequencies under which two rows at the median distance have kernel exp(-16)."""
+    squared = torch.pdist(scaled_BD.double()).square() if len(scaled_BD) > 1 else torch.ones(1)
+    median = max(float(squared.median()), 1e-6)
+    return torch.randn(like.shape, generator=generator).mul_((KERNEL_AT_MEDIAN * 2 / median) ** 0.5)
+
+
+def _labelled(
+    x: Float32Array | None, labels: sparse.csr_array | None, use: AnyArray | None = None
+) -> tuple[Float32Array, sparse.csr_array]:
+    """Validation rows that carry a label (or those to ``use``)."""
+    if x is None or labels is None:
+        return np.empty((0, 1), np.float32), sparse.csr_array((0, 1), dtype=np.float32)
+    rows = np.flatnonzero(_has_label(labels) if use is None else use)
+    return x[rows], labels[rows]
+
+
+def _has_label(labels: sparse.csr_array) -> AnyArray:
+    return np.asarray(np.diff(labels.indptr) > 0)
+
+
+def _blocks(x: Float32Array) -> Iterator[slice]:
+    return (slice(start, start + FORWARD_ROWS) for start in range(0, len(x), FORWARD_ROWS))
