@@ -153,7 +153,7 @@ def make_method(
 
     names = {known.lower(): known for known in methods.__all__}
     if name.lower() not in names:
-        raise not_found("method", name, methods.__all__)
+        raise not_found("method", name.lower(), names)
     cls = getattr(methods, names[name.lower()])
     allowed = [key for key in signature(cls).parameters if key != "space"]
     arguments: dict[str, Any] = {}
