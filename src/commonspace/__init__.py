@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from commonspace.data import Dataset, Labels, load_dataset
     from commonspace.evaluation import Protocol, Report, evaluate
-    from commonspace.methods import SDML, SM
+    from commonspace.methods import SDML, SM, Ridge
     from commonspace.space import Space
     from commonspace.store.collection import Collection
     from commonspace.store.models import load, save
@@ -23,6 +23,7 @@ _HOMES = {
     "Labels": "commonspace.data",
     "Protocol": "commonspace.evaluation",
     "Report": "commonspace.evaluation",
+    "Ridge": "commonspace.methods",
     "SDML": "commonspace.methods",
     "SM": "commonspace.methods",
     "Space": "commonspace.space",
@@ -40,6 +41,7 @@ __all__ = [
     "Labels",
     "Protocol",
     "Report",
+    "Ridge",
     "Space",
     "evaluate",
     "load",

@@ -59,6 +59,7 @@ CASES = {
     "SDML paper": Case(
         "SDML", {**NETWORK, "variant": "paper", "standardize": False}, unlabelled=True
     ),
+    "Ridge": Case("Ridge", {"dim": 8}, random=False),
     "SM": Case("SM", {"C": 0.1}, random=False, grows=False),
 }
 

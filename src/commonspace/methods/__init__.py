@@ -1,6 +1,7 @@
 """Every method under one contract: `__all__` is the only list there is."""
 
+from commonspace.methods.baselines.ridge import Ridge
 from commonspace.methods.baselines.sm import SM
 from commonspace.methods.sdml import SDML
 
-__all__ = ["SDML", "SM"]
+__all__ = ["SDML", "SM", "Ridge"]

@@ -9,10 +9,11 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar, Self
 
 import numpy as np
+from scipy.sparse import issparse
 from sklearn.base import BaseEstimator
 
 from commonspace.checks import as_features, not_found
-from commonspace.data import Dataset, Splits
+from commonspace.data import Dataset, Labels, Modality, Splits
 from commonspace.errors import InputError, NotFittedError, UnsupportedError
 from commonspace.space import Space
 from commonspace.training import History, Run
@@ -48,6 +49,7 @@ class Method(BaseEstimator, ABC):
         multi_label: Accepts several and graded labels a row.
         max_modalities: The most it takes at once; None is any number.
         can_add_modality: Has `fit_modality`.
+        can_add_classes: `fit_modality` takes classes that `fit` has not seen.
         emits_codes: Has ``encode`` and ``decode``.
         space_: The common space.
         inputs_: Number of features of each modality.
@@ -61,6 +63,7 @@ class Method(BaseEstimator, ABC):
     multi_label: ClassVar[bool] = True
     max_modalities: ClassVar[int | None] = None
     can_add_modality: ClassVar[bool] = False
+    can_add_classes: ClassVar[bool] = False
     emits_codes: ClassVar[bool] = False
 
     space_: Space
@@ -154,23 +157,71 @@ class Method(BaseEstimator, ABC):
     ) -> Self:
         """Add a modality to a fitted model; nothing that exists changes.
 
+        With the same items, labels and ``random_state``, what is learned is the same, to the bit,
+        as if the modality had been there from the start.
+
         Args:
             modality: A new name.
             x: Features, shape (n, n_features).
             labels: As in `Dataset.from_arrays`; numbers refer to the classes of `space_`, and
-                names that it does not know are appended to it.
+                names that it does not know are appended to it where ``can_add_classes``.
             items: Item ids; by default the row numbers.
-            valid: Features and labels for model selection; None holds back a seeded 10 %.
+            valid: Features and labels for model selection; None holds back a seeded 10 %, where
+                the method selects at all.
             encoder: Which encoder made the features.
             run: See `fit`.
 
         Raises:
             UnsupportedError: The method cannot (``can_add_modality`` is False).
+            InputError: The name is taken, or features or labels are not what is needed.
         """
-        raise UnsupportedError(
-            f"{type(self).__name__} cannot add a modality to a fitted model "
-            "(can_add_modality is False): fit again with all of them, or use SDML."
-        )
+        self._check_can_add(modality)
+        start = time.perf_counter()
+        space, table = self._labels_in_space(labels, n=len(x))
+        data = Dataset.from_arrays({modality: x}, table, items=items, encoders={modality: encoder})
+        part = self._check_part(modality, data)
+        train = Dataset({modality: part}, space.classes)
+        held = None
+        if valid is not None:
+            table = Labels.from_any(valid[1], classes=space.classes, where="valid labels")
+            held = self._check_valid(train, Dataset.from_arrays({modality: valid[0]}, table))
+        self._add(modality, train, held, space, run or Run())
+        self.space_ = space
+        self.inputs_[modality] = int(part.x.shape[1])
+        self.encoders_[modality] = encoder
+        seconds = round(time.perf_counter() - start, 3)
+        added = {"data": train.fingerprint(), "seconds": seconds}
+        self.training_ = {**self.training_, f"added {modality}": added}
+        return self
+
+    def _check_can_add(self, modality: str) -> None:
+        name = type(self).__name__
+        if not self.can_add_modality:
+            raise UnsupportedError(
+                f"{name} cannot add a modality to a fitted model (can_add_modality is False): "
+                "fit again with all of them, or use SDML."
+            )
+        self.check_fitted()
+        if modality in self.inputs_:
+            raise InputError(
+                f"modality {modality!r} is there already. Stored vectors of it would go stale; "
+                "to replace it, fit a new model on the same space and encode again."
+            )
+
+    def _labels_in_space(self, labels: Any, n: int) -> tuple[Space, Labels]:
+        """Read the labels of a new modality; names that are new extend the space."""
+        if labels is None:
+            return self.space_, Labels.unknown(n, self.space_.classes)
+        if isinstance(labels, Labels) and self.can_add_classes:
+            space = self.space_.with_classes(labels.classes)
+            return space, labels.with_classes(space.classes)
+        plain = isinstance(labels, np.ndarray | Labels) or issparse(labels)
+        values = labels if plain else list(labels)
+        if self.can_add_classes and not plain and any(isinstance(v, str) for v in values):
+            return self._labels_in_space(Labels.from_any(values), n)
+        if self.can_add_classes and isinstance(values, np.ndarray) and values.dtype.kind in "UO":
+            return self._labels_in_space(Labels.from_any(values), n)
+        return self.space_, Labels.from_any(values, classes=self.space_.classes)
 
     def state(self) -> MethodState:
         """What was learned, as plain arrays and JSON."""
@@ -190,6 +241,12 @@ class Method(BaseEstimator, ABC):
     @abstractmethod
     def _fit(self, train: Dataset, valid: Dataset | None, run: Run) -> None:
         """Learn; set `space_` and what `_transform` needs."""
+
+    def _add(
+        self, modality: str, train: Dataset, valid: Dataset | None, space: Space, run: Run
+    ) -> None:
+        """Learn one more modality, the only one of ``train``; where ``can_add_modality``."""
+        raise UnsupportedError(f"{type(self).__name__} cannot add a modality to a fitted model.")
 
     @abstractmethod
     def _transform(self, modality: str, x_ND: Float32Array) -> Float32Array:
@@ -245,6 +302,57 @@ class Method(BaseEstimator, ABC):
             if modality in valid and len(valid[modality])
         }
         return Dataset(parts, valid.classes).with_classes(train.classes)
+
+
+class PartwiseMethod(Method):
+    """A method that solves each modality on its own, in closed form or nearly so.
+
+    A subclass makes the space and solves one part; the arrays it returns are all that is kept.
+    """
+
+    can_add_modality: ClassVar[bool] = True
+
+    parts_: dict[str, dict[str, AnyArray]]
+
+    def _fit(self, train: Dataset, valid: Dataset | None, run: Run) -> None:
+        self._check_arguments()
+        space = self._make_space(train.classes)
+        data = train.with_classes(space.classes)
+        several = train.label_kind != "single"
+        self.parts_ = {name: self._solve(name, part, several) for name, part in data.items()}
+        self.space_ = space
+
+    def _add(
+        self, modality: str, train: Dataset, valid: Dataset | None, space: Space, run: Run
+    ) -> None:
+        several = train.label_kind != "single" or any("several" in p for p in self.parts_.values())
+        self.parts_[modality] = self._solve(modality, train[modality], several)
+
+    def _labelled_rows(self, name: str, part: Modality) -> AnyArray:
+        rows = np.flatnonzero(part.labels.labelled)
+        if not len(rows):
+            raise InputError(
+                f"modality {name!r}: {type(self).__name__} learns from labels, and no row has one."
+            )
+        return rows
+
+    def _state(self) -> MethodState:
+        return MethodState({name: PartState(dict(part)) for name, part in self.parts_.items()})
+
+    def _restore(self, state: MethodState) -> None:
+        self.parts_ = {name: part.arrays for name, part in state.parts.items()}
+
+    @abstractmethod
+    def _check_arguments(self) -> None:
+        """Raise `InputError` for an argument out of range."""
+
+    @abstractmethod
+    def _make_space(self, classes: tuple[str, ...]) -> Space:
+        """The common space for these classes."""
+
+    @abstractmethod
+    def _solve(self, name: str, part: Modality, several: bool) -> dict[str, AnyArray]:
+        """Learn one modality; with ``several``, keep an array of that name."""
 
 
 def standardization(x_ND: Float32Array) -> tuple[Float32Array, Float32Array]:

@@ -12,17 +12,15 @@ References:
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
 import torch
-from scipy import sparse
 from torch import nn
 
 from commonspace.checks import check_one_of, check_range
-from commonspace.data import Dataset, Labels, Modality
+from commonspace.data import Dataset, Modality
 from commonspace.disk import sha256_bytes
 from commonspace.errors import InputError
 from commonspace.methods.base import Method, MethodState, PartState
@@ -101,6 +99,7 @@ class SDML(Method):
     """
 
     can_add_modality: ClassVar[bool] = True
+    can_add_classes: ClassVar[bool] = True
 
     networks_: dict[str, nn.Module]
 
@@ -187,75 +186,23 @@ class SDML(Method):
         call = {"jobs": parts, "checkpoint": run.checkpoint("joint", _digest(run, parts))}
         return run_all(fit_jointly, {"joint": call}, run, epochs=self.epochs or 1)["joint"]
 
-    def fit_modality(
-        self,
-        modality: str,
-        x: Any,
-        labels: Any,
-        *,
-        items: Any = None,
-        valid: tuple[Any, Any] | None = None,
-        encoder: JsonDict | None = None,
-        run: Run | None = None,
-    ) -> Self:
-        """Add a modality: one more network towards the same P; no other network is touched.
-
-        With the same items, labels and ``random_state`` the network is the same, to the bit, as if
-        the modality had been there from the start. Arguments as in `Method.fit_modality`.
-        """
-        self.check_fitted()
-        if modality in self.networks_:
-            raise InputError(
-                f"modality {modality!r} is there already. Stored vectors of it would go stale; "
-                "to replace it, fit a new model with space=model.space_ and encode again."
-            )
-        start = time.perf_counter()
-        space, table = self._labels_in_space(labels, n=len(x))
-        data = Dataset.from_arrays({modality: x}, table, items=items, encoders={modality: encoder})
-        part = self._check_part(modality, data)
-        held = None
-        if valid is not None:
-            held_table = Labels.from_any(valid[1], classes=space.classes, where="valid labels")
-            held = Dataset.from_arrays({modality: valid[0]}, held_table)
-            held = Dataset(
-                {modality: self._check_part(modality, held, part.x.shape[1])}, space.classes
-            )
-        train = Dataset({modality: part}, space.classes)
-        jobs = self._jobs(train, held, space)
-        network, history = self._fit_apart(jobs, run or Run())[modality]
-        self.space_ = space
-        self.options_[modality] = jobs[modality]["options"]
+    def _add(
+        self, modality: str, train: Dataset, valid: Dataset | None, space: Space, run: Run
+    ) -> None:
+        several = any(options.get("several", False) for options in self.options_.values())
+        job = self._jobs(train, valid, space, several=several)[modality]
+        network, history = self._fit_apart({modality: job}, run)[modality]
+        self.options_[modality] = job["options"]
         self.networks_[modality] = network
         self.history_[modality] = history
-        self.inputs_[modality] = int(part.x.shape[1])
-        self.encoders_[modality] = encoder
-        added = {
-            "data": train.fingerprint(),
-            "seconds": round(time.perf_counter() - start, 3),
-        }
-        self.training_ = {**self.training_, f"added {modality}": added}
-        return self
-
-    def _labels_in_space(self, labels: Any, n: int) -> tuple[Space, Labels]:
-        if labels is None:
-            return self.space_, Labels.unknown(n, self.space_.classes)
-        if sparse.issparse(labels):
-            return self.space_, Labels.from_any(labels, classes=self.space_.classes)
-        if isinstance(labels, Labels):
-            space = self.space_.with_classes(labels.classes)
-            return space, labels.with_classes(space.classes)
-        values = labels if isinstance(labels, np.ndarray) else list(labels)
-        if any(isinstance(value, str) for value in values):
-            return self._labels_in_space(Labels.from_any(values), n)
-        return self.space_, Labels.from_any(values, classes=self.space_.classes)
 
     def _jobs(
-        self, train: Dataset, valid: Dataset | None, space: Space
+        self, train: Dataset, valid: Dataset | None, space: Space, *, several: bool = False
     ) -> dict[str, dict[str, Any]]:
         if valid is None and self.validation_fraction > 0:
             train, valid = train.split(self.validation_fraction, seed=self.random_state)
         held = valid.with_classes(space.classes) if valid is not None else {}
-        several = train.label_kind != "single"
+        several = several or train.label_kind != "single"
         return {
             name: self._job(name, part, held.get(name), space, several)
             for name, part in train.items()

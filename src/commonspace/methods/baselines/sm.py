@@ -11,28 +11,24 @@ References:
 
 from __future__ import annotations
 
-import time
 import warnings
-from typing import Any, ClassVar, Self
 
 import numpy as np
 from scipy.optimize import minimize
 from scipy.special import expit, log_expit, log_softmax, logsumexp, softmax
 
 from commonspace.checks import check_range
-from commonspace.data import Dataset, Labels, Modality
-from commonspace.errors import InputError
-from commonspace.methods.base import Method, MethodState, PartState, standardization
+from commonspace.data import Modality
+from commonspace.methods.base import PartwiseMethod, standardization
 from commonspace.space import Space
-from commonspace.training import Run
-from commonspace.types import AnyArray, Float32Array, FloatArray, JsonDict
+from commonspace.types import AnyArray, Float32Array, FloatArray
 
 
-class SM(Method):
+class SM(PartwiseMethod):
     """Semantic matching by multinomial logistic regression a modality [1].
 
     Several or graded labels a row: one-vs-rest logistic regressions. Rows without labels are
-    left out.
+    left out. The classes are those of `fit`, for they are the axes of the space.
 
     Args:
         C: Inverse strength of the L2 penalty, per row: the loss is
@@ -46,68 +42,28 @@ class SM(Method):
         self.max_iter = max_iter
         self.random_state = random_state
 
-    can_add_modality: ClassVar[bool] = True
-
-    def _fit(self, train: Dataset, valid: Dataset | None, run: Run) -> None:
+    def _check_arguments(self) -> None:
         check_range("C", self.C, low=1e-12)
         check_range("max_iter", self.max_iter, low=1, integer=True)
-        self.space_ = Space.identity(train.classes)
-        multi = train.label_kind != "single"
-        self.parts_ = {name: self._fit_part(name, part, multi) for name, part in train.items()}
 
-    def fit_modality(
-        self,
-        modality: str,
-        x: Any,
-        labels: Any,
-        *,
-        items: Any = None,
-        valid: tuple[Any, Any] | None = None,
-        encoder: JsonDict | None = None,
-        run: Run | None = None,
-    ) -> Self:
-        """Add a modality with a regression of its own; see `Method.fit_modality`.
+    def _make_space(self, classes: tuple[str, ...]) -> Space:
+        return Space.identity(classes)
 
-        The classes are those of `fit`, for they are the axes of the space: others are refused.
-        There is no model selection, so ``valid`` and ``run`` are ignored.
-        """
-        self.check_fitted()
-        if modality in self.parts_:
-            raise InputError(f"modality {modality!r} is there already.")
-        start = time.perf_counter()
-        table = Labels.from_any(labels, classes=self.space_.classes)
-        data = Dataset.from_arrays({modality: x}, table, items=items)
-        part = self._check_part(modality, data)
-        multi = any("multi" in fitted for fitted in self.parts_.values())
-        self.parts_[modality] = self._fit_part(modality, part, multi)
-        self.inputs_[modality] = int(part.x.shape[1])
-        self.encoders_[modality] = encoder
-        added = {"data": data.fingerprint(), "seconds": round(time.perf_counter() - start, 3)}
-        self.training_ = {**self.training_, f"added {modality}": added}
-        return self
-
-    def _fit_part(self, name: str, part: Modality, multi: bool) -> dict[str, AnyArray]:
-        rows = np.flatnonzero(part.labels.known if multi else part.labels.labelled)
-        if not len(rows):
-            raise InputError(f"modality {name!r}: SM learns from labels, and no row has one.")
+    def _solve(self, name: str, part: Modality, several: bool) -> dict[str, AnyArray]:
+        rows = self._labelled_rows(name, part)
+        rows = np.flatnonzero(part.labels.known) if several else rows
         mean, scale = standardization(part.x[rows])
         z_ND = (part.x[rows] - mean) * scale
         y_NC = part.labels.take(rows).dense()
-        weights, intercept = _logistic_regression(z_ND, y_NC, self.C, self.max_iter, multi=multi)
+        weights, intercept = _logistic_regression(z_ND, y_NC, self.C, self.max_iter, multi=several)
         fitted = {"mean": mean, "scale": scale, "weights": weights, "intercept": intercept}
-        return {**fitted, "multi": np.array([multi])} if multi else fitted
+        return {**fitted, "several": np.array([True])} if several else fitted
 
     def _transform(self, modality: str, x_ND: Float32Array) -> Float32Array:
         part = self.parts_[modality]
         logits = ((x_ND - part["mean"]) * part["scale"]) @ part["weights"] + part["intercept"]
-        posterior = expit(logits) if "multi" in part else softmax(logits, axis=1)
+        posterior = expit(logits) if "several" in part else softmax(logits, axis=1)
         return np.asarray(posterior, dtype=np.float32)
-
-    def _state(self) -> MethodState:
-        return MethodState({name: PartState(dict(part)) for name, part in self.parts_.items()})
-
-    def _restore(self, state: MethodState) -> None:
-        self.parts_ = {name: part.arrays for name, part in state.parts.items()}
 
 
 def _logistic_regression(
