@@ -12,7 +12,7 @@ import commonspace
 ROOT = Path(commonspace.__file__).parent
 LEVELS = (
     "errors types",
-    "checks disk",
+    "checks disk machine",
     "space",
     "data objectives networks quantization evaluation encoders",
     "training index",

@@ -6,7 +6,7 @@ costs next to nothing.
 
 from __future__ import annotations
 
-from importlib import import_module, metadata
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -52,7 +52,7 @@ __all__ = [
 
 def __getattr__(name: str) -> Any:
     if name == "__version__":
-        return metadata.version("commonspace")
+        return import_module("importlib.metadata").version("commonspace")
     if name not in _HOMES:
         raise AttributeError(f"module 'commonspace' has no attribute {name!r}")
     value = getattr(import_module(_HOMES[name]), name)

@@ -1,7 +1,5 @@
 from __future__ import annotations
 
-import ctypes
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -32,17 +30,6 @@ class Shop:
     @property
     def collection(self) -> Path:
         return self.root / "my collection"
-
-
-@pytest.fixture(scope="session", autouse=True)
-def type_table() -> None:
-    """Keep FAISS's type table: each index that is read gives back a reference it never took."""
-    import faiss  # noqa: F401
-
-    name = next(name for name in sys.modules if name.startswith("swig_runtime_data"))
-    table = ctypes.py_object(sys.modules[name].type_pointer_capsule)
-    for _ in range(1000):
-        ctypes.pythonapi.Py_IncRef(table)
 
 
 @pytest.fixture(scope="session")

@@ -7,7 +7,6 @@ import sys
 import time
 
 import numpy as np
-import pytest
 from command_line import ran
 
 from commonspace.data import Dataset, Splits
@@ -63,10 +62,6 @@ def _wait_for_items(folder, process, *, more_than: int) -> int:
     raise AssertionError("the run indexed nothing")
 
 
-@pytest.mark.xfail(
-    reason="ExactIndex.read takes FAISS's rows over with own(True): a crash when the process ends",
-    strict=False,
-)
 def test_a_process_that_searched_ends_well(shop):
     command = [sys.executable, "-c", "from commonspace.cli import main; main()"]
     command += ["search", shop.collection, "--item", "0", "--modality", "text", "--json"]

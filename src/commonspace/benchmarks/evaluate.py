@@ -5,8 +5,6 @@ Everything is timed in turn in one process, in CPU seconds, and has to give the 
 
 from __future__ import annotations
 
-import os
-import platform
 import subprocess
 import sys
 from collections.abc import Callable
@@ -18,6 +16,7 @@ import numpy as np
 from commonspace.checks import check_range, require
 from commonspace.errors import CommonspaceError
 from commonspace.evaluation import score_vectors
+from commonspace.machine import describe_machine
 from commonspace.types import AnyArray, FloatArray, JsonDict
 
 _PEAK_QUERIES = 512
@@ -91,7 +90,7 @@ def bench_evaluate(
         peaks = _peaks(n_gallery, dim, n_classes)
         rows += peaks
         ratios["peak_bytes_10x_gallery"] = peaks[1]["peak_bytes"] / peaks[0]["peak_bytes"]
-    return {"bench": "evaluate", "machine": _machine(), "rows": rows, "ratios": ratios}
+    return {"bench": "evaluate", "machine": describe_machine(), "rows": rows, "ratios": ratios}
 
 
 def _problem(n_queries: int, n_gallery: int, dim: int, n_classes: int, seed: int) -> list[AnyArray]:
@@ -191,14 +190,3 @@ def _peak(n_gallery: int, dim: int, n_classes: int) -> int:
     command = [sys.executable, "-c", _PEAK_PROGRAM, *sizes]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     return int(done.stdout)
-
-
-def _machine() -> JsonDict:
-    return {
-        "processor": platform.processor() or platform.machine(),
-        "system": platform.system(),
-        "cpus": os.cpu_count(),
-        "python": platform.python_version(),
-        "numpy": np.__version__,
-        "threads": os.environ.get("OMP_NUM_THREADS", "default"),
-    }

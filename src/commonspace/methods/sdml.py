@@ -73,6 +73,7 @@ class SDML(Method):
             step on the sum of all J_i), "serial" (SDML-2: one after the other), "parallel"
             (SDML-3: in processes). The last two give the same bits.
         epochs: Passes over the training rows; None takes 50, but 400 to 6000 steps.
+        effort: Multiplies the passes and steps that ``epochs=None`` takes.
         batch_size: Rows a step, the last, incomplete batch is dropped; None takes an eighth of the
             rows, 16 to 128.
         learning_rate: Of Adam; one number, or one a modality with "*" for all others.
@@ -116,6 +117,7 @@ class SDML(Method):
         standardize: bool = True,
         schedule: Literal["parallel", "serial", "joint"] = "parallel",
         epochs: int | None = None,
+        effort: float = 1.0,
         batch_size: int | None = None,
         learning_rate: float | Mapping[str, float] = 1e-3,
         betas: tuple[float, float] = (0.9, 0.99),
@@ -134,6 +136,7 @@ class SDML(Method):
         self.standardize = standardize
         self.schedule = schedule
         self.epochs = epochs
+        self.effort = effort
         self.batch_size = batch_size
         self.learning_rate = learning_rate
         self.betas = betas
@@ -155,6 +158,16 @@ class SDML(Method):
             "betas": (0.5, 0.999),
         }
         return cls(**{**published, **changes})
+
+    @classmethod
+    def fast(cls, **changes: Any) -> Self:
+        """Narrower networks and fewer steps: for trying things out."""
+        return cls(**{"hidden": (256, 256), "effort": 0.3, "learning_rate": 3e-3, **changes})
+
+    @classmethod
+    def best(cls, **changes: Any) -> Self:
+        """Three networks of each regularisation, averaged: thrice the time."""
+        return cls(**{"members": 3, **changes})
 
     def _fit(self, train: Dataset, valid: Dataset | None, run: Run) -> None:
         self._check_arguments()
@@ -232,6 +245,7 @@ class SDML(Method):
             "rate": float(rate),
             "schedule": "one-cycle" if self.variant == "posterior" else "constant",
             "epochs": self.epochs,
+            "effort": float(self.effort),
             "batch_size": self.batch_size,
             "betas": tuple(self.betas),
             "seed": int(self.random_state),
@@ -259,6 +273,7 @@ class SDML(Method):
         check_range("dim", self.dim, low=1, integer=True)
         check_range("lam", self.lam, low=0, high=1)
         check_one_of("variant", self.variant, ("posterior", "code", "paper"))
+        check_range("effort", self.effort, low=0.01, high=100)
         check_range("members", self.members, low=1, high=64, integer=True)
         check_one_of("schedule", self.schedule, ("parallel", "serial", "joint"))
         if self.epochs is not None:

@@ -274,9 +274,9 @@ def settings_for(job: Mapping[str, Any], n_rows: int) -> Settings:
     """
     batch = job["batch_size"] or int(np.clip(n_rows // 8, 16, 128))
     steps = max(1, n_rows // batch)
-    passes = int(np.clip(PASSES, MIN_STEPS / steps, max(1, MAX_STEPS / steps)))
+    passes = job["effort"] * np.clip(PASSES, MIN_STEPS / steps, max(1, MAX_STEPS / steps))
     return Settings(
-        epochs=job["epochs"] or passes,
+        epochs=job["epochs"] or max(1, round(passes)),
         batch_size=batch,
         betas=job["betas"],
         weight_decay=_decays(job),

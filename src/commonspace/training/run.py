@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -10,6 +9,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from commonspace.errors import MissingExtraError, StorageError
+from commonspace.machine import available_cores
 from commonspace.training.checkpoint import Checkpoint
 from commonspace.training.loop import Callback
 from commonspace.training.progress import Board
@@ -142,10 +142,3 @@ def _parallel(
 
 def _size(arguments: Mapping[str, Any]) -> int:
     return sum(int(getattr(value, "size", 0)) for value in arguments.values())
-
-
-def available_cores() -> int:
-    """Processor cores this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1

@@ -1,0 +1,177 @@
+"""The table that decides about recipes: data sets by methods, over several seeds.
+
+Every cell is fitted on the training split alone and scored once on the test split. Finished cells
+are kept in a file each, so that a long table can be stopped and taken up again.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from commonspace.checks import not_found
+from commonspace.data import Splits, load_dataset
+from commonspace.disk import write_json
+from commonspace.evaluation import Protocol, Report, chance, evaluate, holm, sign_flip_p
+from commonspace.machine import describe_machine
+from commonspace.methods import SDML, SM, Ridge
+from commonspace.training import Run
+from commonspace.types import FloatArray, JsonDict
+
+SETS = (
+    "wikipedia",
+    "ucm_captions",
+    "emoji",
+    "emoji_subgroups",
+    "mfeat",
+    "digits",
+    "pascal_sentences",
+    "mdi_icons",
+    "coco_mini",
+)
+METHODS: dict[str, Callable[[int], Any]] = {
+    "SM": lambda seed: SM(random_state=seed),
+    "Ridge": lambda seed: Ridge(random_state=seed),
+    "SDML.paper": lambda seed: SDML.paper(random_state=seed),
+    "SDML": lambda seed: SDML(random_state=seed),
+    "SDML.fast": lambda seed: SDML.fast(random_state=seed),
+    "SDML.best": lambda seed: SDML.best(random_state=seed),
+}
+SEEDLESS = ("SM", "Ridge")
+
+
+def bench_recipe(
+    *,
+    sets: Sequence[str] = SETS,
+    methods: Sequence[str] = tuple(METHODS),
+    seeds: int = 3,
+    root: str | Path | None = None,
+    cells: str | Path = "build/bench/recipe",
+    jobs: int | None = None,
+    say: Callable[[str], None] = lambda line: None,
+) -> JsonDict:
+    """Score methods on data sets: mean and spread over seeds, and paired tests against SDML.
+
+    Args:
+        sets: Names that `load_dataset` knows.
+        methods: Among `METHODS`. Those without randomness run once.
+        seeds: How many random states, from 0.
+        root: Where the data sets are.
+        cells: Folder of finished cells; a cell there is not computed again.
+        jobs: Trainings at once.
+        say: Called with a line after each cell.
+
+    Returns:
+        The form of all benchmarks: rows of "set", "method", "mean_ap", "sd", "mean_ap_within",
+        "seconds"; and "tests": of SDML against each other method on each set, the difference of
+        mean AP at seed 0 and the Holm-corrected p of a paired randomisation test over queries.
+    """
+    for name in methods:
+        if name not in METHODS:
+            raise not_found("method", name, METHODS)
+    rows = []
+    for name in sets:
+        data = load_dataset(name, root=root)
+        rows.append(_chance(name, data))
+        for method in methods:
+            n = 1 if method in SEEDLESS else seeds
+            done = [_cell(name, data, method, seed, Path(cells), jobs, say) for seed in range(n)]
+            rows.append(_row(name, method, done))
+    return {
+        "bench": "recipe",
+        "machine": describe_machine(),
+        "rows": rows,
+        "tests": _tests(sets, methods, Path(cells)),
+        "ratios": {},
+    }
+
+
+def _cell(
+    name: str,
+    data: Splits,
+    method: str,
+    seed: int,
+    cells: Path,
+    jobs: int | None,
+    say: Callable[[str], None],
+) -> JsonDict:
+    path = cells / f"{name}-{method}-{seed}.json"
+    if path.exists():
+        found: JsonDict = json.loads(path.read_text(encoding="utf-8"))
+        return found
+    start = time.perf_counter()
+    model = METHODS[method](seed).fit(data["train"], data.get("valid"), run=Run(jobs=jobs))
+    seconds = time.perf_counter() - start
+    report = evaluate(model, data["test"], protocol=Protocol(within=True))
+    cell = {"seconds": round(seconds, 2), "report": report.to_dict(per_query=True)}
+    write_json(path, cell)
+    cross, within = report.mean_ap, report.mean_ap_within
+    say(f"{name} {method} seed {seed}: {cross:.4f} within {within:.4f} in {seconds:.1f} s")
+    return cell
+
+
+def _chance(name: str, data: Splits) -> JsonDict:
+    report = chance(data["test"], protocol=Protocol(within=True))
+    return {
+        "set": name,
+        "method": "chance",
+        "seeds": 1,
+        "mean_ap": report.mean_ap,
+        "sd": 0.0,
+        "mean_ap_within": report.mean_ap_within,
+        "sd_within": 0.0,
+        "seconds": 0.0,
+    }
+
+
+def _row(name: str, method: str, cells: Sequence[JsonDict]) -> JsonDict:
+    cross = [cell["report"]["mean_ap"] for cell in cells]
+    within = [cell["report"]["mean_ap_within"] for cell in cells]
+    spread = 1 if len(cells) > 1 else 0
+    return {
+        "set": name,
+        "method": method,
+        "seeds": len(cells),
+        "mean_ap": float(np.mean(cross)),
+        "sd": float(np.std(cross, ddof=spread)),
+        "mean_ap_within": float(np.mean(within)),
+        "sd_within": float(np.std(within, ddof=spread)),
+        "seconds": float(np.median([cell["seconds"] for cell in cells])),
+    }
+
+
+def _tests(sets: Sequence[str], methods: Sequence[str], cells: Path) -> list[JsonDict]:
+    """SDML against each other method on each set: difference of mean AP, and its p at seed 0."""
+    tests: list[JsonDict] = []
+    for name in sets if "SDML" in methods else ():
+        ours = _report(cells / f"{name}-SDML-0.json")
+        for method in methods:
+            if method != "SDML":
+                theirs = _report(cells / f"{name}-{method}-0.json")
+                difference = ours.mean_ap - theirs.mean_ap
+                p = sign_flip_p(_paired(ours, theirs))
+                tests.append({"set": name, "against": method, "difference": difference, "p": p})
+    corrected: FloatArray | list[float] = holm([entry["p"] for entry in tests]) if tests else []
+    for entry, p in zip(tests, corrected, strict=True):
+        entry["p_holm"] = float(p)
+    return tests
+
+
+def _paired(ours: Report, theirs: Report) -> FloatArray:
+    """Differences of average precision, every query of every cross-modal direction."""
+    parts = [
+        score.ap - theirs.scores[direction].ap
+        for direction, score in ours.scores.items()
+        if direction[0] != direction[1]
+    ]
+    differences = np.concatenate(parts)
+    return differences[~np.isnan(differences)]
+
+
+def _report(path: Path) -> Report:
+    return Report.from_dict(json.loads(path.read_text(encoding="utf-8"))["report"])
