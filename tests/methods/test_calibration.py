@@ -1,0 +1,113 @@
+"""Temperatures and weights against logits of known temperature, and against brute force."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from scipy.special import expit, softmax
+from sklearn.metrics import log_loss
+
+from commonspace.methods.calibration import PULL, fit_temperature, fit_weights, posterior
+
+
+def drawn(n: int, *, several: bool, n_classes: int = 4, seed: int = 0):
+    """True logits, and labels drawn from them."""
+    rng = np.random.default_rng(seed)
+    logits = 2 * rng.normal(size=(n, n_classes))
+    if several:
+        return logits, (rng.random(logits.shape) < expit(logits)).astype(float)
+    hit = (rng.random((n, 1)) > softmax(logits, axis=1).cumsum(axis=1)).sum(axis=1)
+    return logits, np.eye(n_classes)[hit]
+
+
+def slow_cost(logits, y, *, several: bool) -> float:
+    """Summed negative log likelihood, entry by entry of y."""
+    q = expit(logits) if several else softmax(logits, axis=1)
+    yes = -sum(np.log(q[i, c]) for i, c in np.argwhere(y == 1))
+    no = -sum(np.log(1 - q[i, c]) for i, c in np.argwhere(y == 0))
+    return float(yes + no) if several else float(yes)
+
+
+@pytest.mark.parametrize("several", [False, True])
+@pytest.mark.parametrize("temperature", [0.25, 1.0, 5.0])
+def test_the_temperature_of_synthetic_logits_is_found(temperature, several):
+    logits, y = drawn(6000, several=several)
+    found = fit_temperature(temperature * logits, y, several=several)
+    assert found == pytest.approx(temperature, rel=0.06)
+
+
+@pytest.mark.parametrize("several", [False, True])
+@pytest.mark.parametrize("n", [3, 25])
+def test_the_temperature_is_that_of_a_grid_over_the_cost(n, several):
+    logits, y = drawn(n, several=several, seed=n)
+    logits = 3 * logits
+    grid = np.linspace(-2.5, 3, 276)
+    costs = [slow_cost(logits / np.exp(t), y, several=several) + PULL * t**2 for t in grid]
+    found = fit_temperature(logits, y, several=several)
+    assert np.log(found) == pytest.approx(grid[int(np.argmin(costs))], abs=0.0201)
+
+
+@pytest.mark.parametrize("several", [False, True])
+@pytest.mark.parametrize("scale", [0.0, 1.0, 1e4])
+@pytest.mark.parametrize("label", [0, 2])
+def test_one_row_moves_the_temperature_a_little_and_is_never_nan(scale, several, label):
+    logits, y = scale * np.array([[1.0, -1, 0.5]]), np.eye(3)[[label]]
+    found = fit_temperature(logits, y, several=several)
+    assert np.exp(-2.5) <= found <= np.exp(3)
+    if scale <= 1:
+        assert found == pytest.approx(1, rel=0.4)
+    weights = fit_weights([logits, -logits, logits], y, several=several)
+    assert np.isfinite(weights).all() and weights.sum() == pytest.approx(1)
+
+
+def test_several_classes_of_a_row_count_in_shares():
+    """A row of two classes is half a row of each."""
+    logits = np.random.default_rng(0).normal(size=(30, 3))
+    both = np.tile([1.0, 1, 0], (30, 1))
+    halves = fit_temperature(
+        np.repeat(logits, 10, axis=0), np.repeat(both, 10, axis=0), several=False
+    )
+    apart = np.concatenate([np.tile([1.0, 0, 0], (150, 1)), np.tile([0, 1.0, 0], (150, 1))])
+    doubled = np.concatenate([np.repeat(logits, 5, axis=0)] * 2)
+    assert fit_temperature(doubled, apart, several=False) == pytest.approx(halves, rel=1e-3)
+
+
+@pytest.mark.parametrize("several", [False, True])
+def test_the_expert_that_knows_gets_the_weight(several):
+    logits, y = drawn(400, several=several)
+    noise = 2 * np.random.default_rng(9).normal(size=logits.shape)
+    right_first = fit_weights([logits, noise], y, several=several)
+    right_last = fit_weights([noise, noise, logits], y, several=several)
+    assert right_first[0] >= 0.8 and right_last[2] >= 0.8
+    for weights in (right_first, right_last):
+        assert weights.sum() == pytest.approx(1) and (weights >= 0).all()
+
+
+@pytest.mark.parametrize("n_experts", [1, 2, 3, 6])
+def test_equal_experts_get_equal_weights(n_experts):
+    """To the width of the grid on which a share is sought."""
+    logits, y = drawn(100, several=False)
+    weights = fit_weights([logits] * n_experts, y, several=False)
+    np.testing.assert_allclose(weights, 1 / n_experts, atol=0.04)
+    assert len(weights) == n_experts and weights.sum() == pytest.approx(1)
+
+
+def test_two_experts_get_the_best_weight_of_the_grid():
+    logits, y = drawn(50, several=False, seed=3)
+    other = logits + 2 * np.random.default_rng(4).normal(size=logits.shape)
+    p, q = posterior(logits, several=False), posterior(other, several=False)
+    labels = np.arange(4)
+    grid = np.linspace(0, 1, 11)
+    costs = [
+        log_loss(y.argmax(axis=1), (1 - w) * p + w * q, labels=labels, normalize=False)
+        + PULL * (w - 0.5) ** 2
+        for w in grid
+    ]
+    found = fit_weights([logits, other], y, several=False)
+    assert found[1] == pytest.approx(grid[int(np.argmin(costs))])
+
+
+def test_posteriors_are_sigmoids_or_a_softmax():
+    logits = np.array([[0.0, np.log(3)]])
+    np.testing.assert_allclose(posterior(logits, several=False), [[0.25, 0.75]])
+    np.testing.assert_allclose(posterior(logits, several=True), [[0.5, 0.75]])

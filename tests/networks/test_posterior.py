@@ -1,0 +1,177 @@
+"""The encoder of the default recipe against its formula in numpy, and what the formula is for."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from scipy.special import expit, softmax
+from torch import nn
+
+from commonspace.networks import posterior
+from commonspace.networks.posterior import FILL, PosteriorEncoder
+from commonspace.space import Space
+
+EXPERTS = {"a": {"dropout": 0.5}, "b": {"input_dropout": 0.2, "batch_norm": False}}
+
+
+def make(
+    *, dim: int = 128, n_classes: int = 5, several: bool = False, seed: int = 0, n_features: int = 7
+) -> PosteriorEncoder:
+    """An encoder in which every buffer has a value that tells."""
+    space = Space.create(dim, [f"c{k}" for k in range(n_classes)])
+    basis = space.basis if n_classes <= dim else space.directions(n_classes)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        made = PosteriorEncoder(
+            n_features, (8,), EXPERTS, basis=basis, n_classes=n_classes, several=several
+        )
+        made.temperature.copy_(torch.tensor([0.3, 2.0]))
+        made.weight.copy_(torch.tensor([0.7, 0.3]))
+        made.inputs.mean.normal_()
+        made.inputs.scale.uniform_(0.5, 2)
+        made.frequencies.normal_(std=3)
+        for expert in made.experts.values():
+            expert[-1][-1].weight.data.mul_(20)  # posteriors that are far from equal
+        if several:
+            made.length.fill_(float(n_classes))
+    return made.eval()
+
+
+def features(n: int = 50, *, n_features: int = 7, seed: int = 1) -> np.ndarray:
+    return np.random.default_rng(seed).normal(size=(n, n_features)).astype(np.float32)
+
+
+def forward(module: nn.Module, x: np.ndarray) -> np.ndarray:
+    with torch.inference_mode():
+        return module(torch.from_numpy(x.astype(np.float32))).double().numpy()
+
+
+def naive_posterior(encoder: PosteriorEncoder, x: np.ndarray) -> np.ndarray:
+    """The mixture of softmax(logits / T), or of sigmoids, from the experts' logits."""
+    z = np.clip((x - encoder.inputs.mean.numpy()) * encoder.inputs.scale.numpy(), -10, 10)
+    q = 0.0
+    for k, expert in enumerate(encoder.experts.values()):
+        logits = forward(expert, z) / float(encoder.temperature[k])
+        share = expit(logits) if encoder.several else softmax(logits, axis=1)
+        q = q + float(encoder.weight[k]) * share
+    return q
+
+
+def naive_vectors(encoder: PosteriorEncoder, x: np.ndarray, basis: np.ndarray) -> np.ndarray:
+    """z, item by item and reserved column by reserved column."""
+    mean, scale = encoder.inputs.mean.numpy(), encoder.inputs.scale.numpy()
+    frequencies = encoder.frequencies.double().numpy()
+    half = frequencies.shape[1]
+    out = []
+    for row, q in zip(x.astype(np.float64), naive_posterior(encoder, x), strict=True):
+        scaled = np.clip((row - mean) * scale, -10, 10)
+        z = sum(q[c] * basis[:, c].astype(np.float64) for c in range(len(q)))
+        missing = max(0.0, float(encoder.length) - float(q @ q))
+        for j in range(half):
+            angle, size = float(scaled @ frequencies[:, j]), np.sqrt(FILL * missing / half)
+            z = z + size * np.cos(angle) * basis[:, len(q) + j]
+            z = z + size * np.sin(angle) * basis[:, len(q) + half + j]
+        out.append(z)
+    return np.array(out)
+
+
+@pytest.mark.parametrize("several", [False, True])
+@pytest.mark.parametrize("fill", [0.0, FILL])
+def test_the_projection_on_the_classes_is_the_mixture_of_posteriors(several, fill, monkeypatch):
+    """Pᵀz = q; the fill lies in columns that no class owns."""
+    monkeypatch.setattr(posterior, "FILL", fill)
+    encoder, x = make(several=several), features()
+    z, p = forward(encoder, x), Space.create(128).basis[:, :5]
+    q = naive_posterior(encoder, x)
+    np.testing.assert_allclose(z @ p, q, atol=1e-6)
+    if fill == 0:
+        np.testing.assert_allclose(z, q @ p.T, atol=1e-6)
+    if several:
+        assert q.sum(axis=1).std() > 0.1
+    else:
+        np.testing.assert_allclose(q.sum(axis=1), 1)
+
+
+@pytest.mark.parametrize("several", [False, True])
+@pytest.mark.parametrize(("dim", "n_classes"), [(128, 5), (81, 4), (16, 3), (4, 9)])
+def test_every_coordinate_is_the_formula(dim, n_classes, several):
+    encoder = make(dim=dim, n_classes=n_classes, several=several)
+    space, x = Space.create(dim), features()
+    expected = naive_vectors(encoder, x, space.directions(max(dim, n_classes)))
+    np.testing.assert_allclose(forward(encoder, x), expected, atol=2e-5)
+
+
+def test_a_share_of_the_missing_length_is_put_back():
+    """‖z‖² = ‖q‖² + τ (M − ‖q‖²)."""
+    for several in (False, True):
+        encoder, x = make(several=several), features()
+        q2 = np.square(naive_posterior(encoder, x)).sum(axis=1)
+        expected = q2 + FILL * (float(encoder.length) - q2)
+        np.testing.assert_allclose(np.square(forward(encoder, x)).sum(axis=1), expected, rtol=1e-5)
+    encoder.length.fill_(0.5)  # rows that are longer than M keep their length
+    assert (q2 > 0.5).any()
+    z2 = np.square(forward(encoder, x)).sum(axis=1)
+    np.testing.assert_allclose(z2, np.maximum(q2, q2 + FILL * (0.5 - q2)), rtol=1e-5)
+
+
+def test_inner_products_across_modalities_are_probabilities_of_a_match():
+    """zᵀz' = qᵀq' plus τ·vᵀv', and v of different frequencies are as good as random.
+
+    vᵀv' is a mean of n cosines of random angles: variance 1 / 2n.
+    """
+    dim, n_classes = 512, 5
+    image, text = make(dim=dim, seed=0), make(dim=dim, seed=5, n_features=9)
+    x, y = features(60), features(40, n_features=9, seed=2)
+    q, r = naive_posterior(image, x), naive_posterior(text, y)
+    errors = forward(image, x) @ forward(text, y).T - q @ r.T
+    lengths = np.sqrt(np.outer(1 - np.square(q).sum(axis=1), 1 - np.square(r).sum(axis=1)))
+    n = (dim - n_classes) // 2
+    bound = FILL / np.sqrt(2 * n)
+    noise = errors / lengths
+    assert noise.std() < 1.2 * bound and np.abs(noise).max() < 6 * bound
+    assert abs(noise.mean()) < bound
+
+
+def test_features_that_are_near_get_vectors_that_are_near():
+    encoder, x = make(), features()
+    encoder.frequencies.mul_(0.1)
+    near = forward(encoder, x + np.float32(1e-4))
+    np.testing.assert_allclose(near, forward(encoder, x), atol=1e-2)
+
+
+@pytest.mark.parametrize(
+    ("dim", "n_classes", "n_filled"),
+    [(70, 5, 64), (71, 5, 66), (69, 5, 64), (68, 5, 0), (5, 5, 0), (3, 9, 0)],
+)
+def test_few_free_columns_are_left_empty(dim, n_classes, n_filled):
+    """Under 64 of them (filled in pairs), vectors would collide."""
+    encoder = make(dim=dim, n_classes=n_classes)
+    assert 2 * encoder.frequencies.shape[1] == n_filled
+    assert encoder.frame.shape == (dim, n_classes + n_filled)
+    if not n_filled:
+        x = features()
+        expected = naive_posterior(encoder, x) @ Space.create(dim).directions(n_classes).T
+        np.testing.assert_allclose(forward(encoder, x), expected, atol=1e-6)
+
+
+def test_an_expert_without_weight_is_not_run():
+    encoder, x, ran = make(), features(), []
+    encoder.weight.copy_(torch.tensor([1.0, 0.0]))
+    expected = naive_posterior(encoder, x)
+    for key, expert in encoder.experts.items():
+        expert.register_forward_hook(lambda *_, key=key: ran.append(key))
+    z = forward(encoder, x)
+    assert ran == ["a"]
+    np.testing.assert_allclose(z @ Space.create(128).basis[:, :5], expected, atol=1e-6)
+
+
+@pytest.mark.parametrize("value", [1e30, -1e30, 3e38])
+def test_outliers_are_clamped_and_stay_finite(value):
+    encoder = make()
+    x = features()
+    x[0, 0] = value
+    z = forward(encoder, x)
+    assert np.isfinite(z).all()
+    x[0, 0] = np.sign(value) * 1e6
+    np.testing.assert_array_equal(forward(encoder, x), z)
