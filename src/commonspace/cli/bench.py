@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from commonspace.cli.arguments import Json
-from commonspace.cli.output import print_json, print_line, print_table
+from commonspace.cli.arguments import DataRoot, Json, parse_pairs
+from commonspace.cli.output import plain, print_json, print_line, print_table
+from commonspace.errors import InputError
 
 if TYPE_CHECKING:
     from commonspace.types import JsonDict
@@ -46,11 +49,98 @@ def evaluate(
     _show(result, json)
 
 
+@app.command(epilog="Example: commonspace bench train --features image=4096 --features text=300")
+def train(
+    rows: Annotated[int, typer.Option(min=100, help="Training rows of each modality.")] = 2173,
+    features: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME=N",
+            help="Features of a modality; may be repeated [default: image=128 text=10].",
+        ),
+    ] = None,
+    classes: Annotated[int, typer.Option(min=1, help="Classes.")] = 10,
+    dim: Annotated[int, typer.Option(min=1, help="Dimensions of the common space.")] = 512,
+    width: Annotated[int, typer.Option(min=1, help="Of the published hidden layers.")] = 1024,
+    epochs: Annotated[int, typer.Option(min=2, help="Epochs; the first is not counted.")] = 4,
+    repeats: Annotated[int, typer.Option(min=1, help="Rounds; the fastest counts.")] = 2,
+    effort: Annotated[float, typer.Option(help="Of the default's fit; 1: the default.")] = 1.0,
+    seed: Annotated[int, typer.Option(min=0, help="Of features, weights and batches.")] = 0,
+    json: Json = False,
+) -> None:
+    """Time training against the loop released with the SDML paper."""
+    from commonspace.benchmarks.train import bench_train
+
+    result = bench_train(
+        n_rows=rows,
+        dims=_widths(features) if features else None,
+        n_classes=classes,
+        dim=dim,
+        hidden=(width, width),
+        epochs=epochs,
+        repeats=repeats,
+        effort=effort,
+        seed=seed,
+    )
+    _show(result, json)
+
+
+@app.command(epilog="Example: commonspace bench recipe --set wikipedia --method SDML --seeds 1")
+def recipe(
+    sets: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="NAME", help="A known data set; may be repeated."),
+    ] = None,
+    methods: Annotated[
+        list[str] | None,
+        typer.Option("--method", metavar="NAME", help="Such as SM or SDML.paper; may be repeated."),
+    ] = None,
+    seeds: Annotated[int, typer.Option(min=1, help="Random states, from 0.")] = 3,
+    data_root: DataRoot = None,
+    cells: Annotated[
+        Path, typer.Option(metavar="DIR", help="Finished cells; what is there is kept.")
+    ] = Path("build/bench/recipe"),
+    jobs: Annotated[
+        int | None, typer.Option(min=1, help="Trainings at once [default: one a core].")
+    ] = None,
+    json: Json = False,
+) -> None:
+    """Score methods on data sets, over several seeds and with paired tests."""
+    from commonspace.benchmarks.recipe import METHODS, SETS, bench_recipe
+
+    result = bench_recipe(
+        sets=sets or SETS,
+        methods=methods or tuple(METHODS),
+        seeds=seeds,
+        root=data_root,
+        cells=cells,
+        jobs=jobs,
+        say=lambda line: typer.echo(plain(line), err=True),
+    )
+    _show(result, json)
+
+
+def _widths(features: Sequence[str]) -> dict[str, int]:
+    widths: dict[str, int] = {}
+    for name, text in parse_pairs("--features", features).items():
+        if not text.isdecimal() or int(text) < 1:
+            raise InputError(f"--features: expected a whole number above 0, got {text!r}.")
+        widths[name] = int(text)
+    return widths
+
+
 def _show(result: JsonDict, as_json: bool) -> None:
     if as_json:
         return print_json(result)
-    header = list(dict.fromkeys(key for row in result["rows"] for key in row))
-    print_table(header, [[row.get(key) for key in header] for row in result["rows"]])
+    _print_rows(result["rows"])
+    if result.get("tests"):
+        print_line()
+        _print_rows(result["tests"])
     for name, value in result["ratios"].items():
         print_line(f"{name}: {value:.3g}")
     return None
+
+
+def _print_rows(rows: Sequence[JsonDict]) -> None:
+    header = list(dict.fromkeys(key for row in rows for key in row))
+    print_table(header, [[row.get(key) for key in header] for row in rows])

@@ -1,0 +1,114 @@
+"""The benchmarks on problems that are tiny."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from command_line import ran, run
+
+from commonspace.benchmarks import recipe, train
+from commonspace.methods import SDML
+
+SMALL = ("--rows", 120, "--features", "image=6", "--features", "text=4", "--classes", 3)
+QUICK = ("--dim", 8, "--width", 16, "--epochs", 3, "--repeats", 1, "--effort", 0.01)
+
+
+@pytest.fixture(scope="module")
+def timed():
+    return ran("bench", "train", *SMALL, *QUICK)
+
+
+def test_train_has_the_form_of_all_benchmarks(timed):
+    assert set(timed) == {"bench", "machine", "rows", "ratios"} and timed["bench"] == "train"
+    methods = [row["method"] for row in timed["rows"]]
+    assert methods[:2] == ["SDML.paper, threads=1", "released, threads=1"]
+    assert methods[-2:] == ["SDML, effort 0.01", "released, 200 epochs (extrapolated)"]
+    for row in timed["rows"]:
+        assert row["wall_seconds"] > 0 and row["cpu_seconds"] > 0
+    assert all(0 < row["share_of_gemm_peak"] < 1 for row in timed["rows"] if row["unit"] == "epoch")
+
+
+def test_train_ratios_are_the_quotients_of_its_rows(timed):
+    rows, ratios = timed["rows"], timed["ratios"]
+    for kind in ("wall", "cpu"):
+        best = min(row[f"{kind}_seconds"] for row in rows[1:-2])
+        assert ratios[f"{kind}_epoch"] == pytest.approx(best / rows[0][f"{kind}_seconds"])
+        fit = rows[-2][f"{kind}_seconds"]
+        assert ratios[f"{kind}_default_fit"] == pytest.approx(200 * best / fit)
+
+
+def test_train_times_one_and_the_same_training(timed):
+    """From the same weights and batches the released loop shows our losses, and not others."""
+    assert 0 <= timed["ratios"]["max_loss_difference"] < 1e-5
+
+
+def test_train_refuses_to_time_another_training(monkeypatch):
+    monkeypatch.setattr(train, "RELEASED_RATES", {"image": 1e-2, "*": 1e-2})
+    done = run("bench", "train", *SMALL, *QUICK)
+    assert done.code != 0 and "losses differ" in done.err
+
+
+@pytest.mark.parametrize("features", ["image", "image=", "image=x", "image=0", "=3"])
+def test_train_names_a_wrong_width(features):
+    done = run("bench", "train", "--features", features)
+    assert done.code == 2 and "--features" in done.err
+
+
+def test_flops_are_counted_layer_by_layer():
+    """2-3-2 and back, two batches of 100: forward 4 products, backward 8 but the first."""
+    data = train._draw(250, {"image": 2}, 2, 0, 0)
+    problem = train.Problem(data, data, dim=2, hidden=(3,), epochs=2, seed=0)
+    forward = 2 * 200 * (2 * 3 + 3 * 2 + 2 * 3 + 3 * 2)
+    assert train._flops(problem, "image") == 3 * forward - 2 * 200 * 2 * 3
+
+
+@pytest.fixture
+def tiny_recipes(monkeypatch, splits, tmp_path):
+    """Networks of a few units, and a data set in a folder."""
+    splits.save(tmp_path / "tiny")
+    for name, learner in (("SDML", SDML), ("SDML.paper", SDML.paper)):
+        small = {"dim": 8, "hidden": (8,), "epochs": 2, "batch_size": 16}
+        monkeypatch.setitem(
+            recipe.METHODS,
+            name,
+            lambda seed, learner=learner, small=small: learner(random_state=seed, **small),
+        )
+    return tmp_path / "tiny"
+
+
+def asked(folder, *more):
+    methods = (arg for name in ("SM", "SDML", "SDML.paper") for arg in ("--method", name))
+    cells = ("--cells", folder.parent / "cells")
+    return ("bench", "recipe", "--set", folder, *methods, "--seeds", 2, "--jobs", 1, *cells, *more)
+
+
+def test_recipe_fills_a_table_and_tests_it(tiny_recipes):
+    done = run(*asked(tiny_recipes, "--json"))
+    assert done.code == 0, done.err
+    found = done.json
+    rows = {row["method"]: row for row in found["rows"]}
+    assert list(rows) == ["chance", "SM", "SDML", "SDML.paper"]
+    assert [row["seeds"] for row in rows.values()] == [1, 1, 2, 2]
+    assert rows["SM"]["mean_ap"] > rows["chance"]["mean_ap"] and rows["SM"]["sd"] == 0
+    assert [test["against"] for test in found["tests"]] == ["SM", "SDML.paper"]
+    for test in found["tests"]:
+        assert 0 < test["p"] <= test["p_holm"] <= 1 and np.isfinite(test["difference"])
+    assert len(done.err.splitlines()) == 5 and "seed 1" in done.err  # 1 + 2 + 2 cells
+
+
+def test_recipe_keeps_finished_cells_and_prints_two_tables(tiny_recipes):
+    first = run(*asked(tiny_recipes))
+    again = run(*asked(tiny_recipes))
+    assert first.code == again.code == 0 and first.err and not again.err
+    assert first.out == again.out
+    for word in ("chance", "mean_ap", "SDML.paper", "against", "p_holm"):
+        assert word in first.out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "word"),
+    [(("--method", "SDLM"), "SDML"), (("--set", "wikipedai", "--method", "SM"), "wikipedai")],
+)
+def test_recipe_names_what_it_does_not_know(arguments, word, tmp_path):
+    done = run("bench", "recipe", *arguments, "--data-root", tmp_path, "--cells", tmp_path / "c")
+    assert done.code == 2 and word in done.err
