@@ -18,7 +18,7 @@ def main() -> None:
     data = make_dataset(n_items=500, n_classes=6, dims=dims, paired=False, noise=1.2)
     train, test = data["train"], data["test"]
 
-    model = cs.SDML(dim=64, schedule="serial").fit(train.select(["image", "text"]))
+    model = cs.SDML.fast(dim=64, schedule="serial").fit(train.select(["image", "text"]))
     fingerprint = model.space_.fingerprint
     before = {name: digest(model, test, name) for name in ("image", "text")}
 

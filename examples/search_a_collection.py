@@ -21,7 +21,7 @@ def fill(folder: Path, model: cs.SDML, data: cs.Dataset) -> None:
 
 def main() -> None:
     data = make_dataset(n_items=300, n_classes=5, dims={"image": 64, "text": 32}, noise=1.0)
-    model = cs.SDML(dim=64, schedule="serial").fit(data["train"])
+    model = cs.SDML.fast(dim=64, schedule="serial").fit(data["train"])
     test = data["test"]
     query = model.transform("image", test.x("image")[:1])
     print("the query is a picture of", test.classes[test.labels("image").codes[0]])
