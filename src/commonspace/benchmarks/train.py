@@ -69,8 +69,8 @@ def bench_train(
     n_classes: int = 10,
     dim: int = 512,
     hidden: Sequence[int] = (1024, 1024),
-    epochs: int = 4,
-    repeats: int = 2,
+    epochs: int = 3,
+    repeats: int = 1,
     effort: float = 1.0,
     seed: int = 0,
 ) -> JsonDict:
