@@ -304,6 +304,9 @@ class Method(BaseEstimator, ABC):
         return Dataset(parts, valid.classes).with_classes(train.classes)
 
 
+TINY = 1e-37  # a smaller spread has no reciprocal in float32: the feature counts as constant
+
+
 class PartwiseMethod(Method):
     """A method that solves each modality on its own, in closed form or nearly so.
 
@@ -367,5 +370,5 @@ def standardization(x_ND: Float32Array) -> tuple[Float32Array, Float32Array]:
     squares = sum(np.square(x_ND[s : s + block] - mean).sum(axis=0) for s in starts)
     spread = np.sqrt(squares / len(x_ND))
     varies = spread > 1e-6 * np.abs(mean)
-    scale = np.divide(1.0, spread, out=np.zeros_like(spread), where=varies & (spread > 0))
+    scale = np.divide(1.0, spread, out=np.zeros_like(spread), where=varies & (spread > TINY))
     return mean.astype(np.float32), scale.astype(np.float32)

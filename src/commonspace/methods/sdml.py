@@ -72,7 +72,7 @@ class SDML(Method):
         schedule: How modalities train, section 4.6 of the paper: "joint" (SDML-1: one optimiser
             step on the sum of all J_i), "serial" (SDML-2: one after the other), "parallel"
             (SDML-3: in processes). The last two give the same bits.
-        epochs: Passes over the training rows; None takes 50, but 400 to 6000 steps.
+        epochs: Passes over the training rows; None takes 25, but 300 to 3000 steps.
         effort: Multiplies the passes and steps that ``epochs=None`` takes.
         batch_size: Rows a step, the last, incomplete batch is dropped; None takes an eighth of the
             rows, 16 to 128.
@@ -119,7 +119,7 @@ class SDML(Method):
         epochs: int | None = None,
         effort: float = 1.0,
         batch_size: int | None = None,
-        learning_rate: float | Mapping[str, float] = 1e-3,
+        learning_rate: float | Mapping[str, float] = 2e-3,
         betas: tuple[float, float] = (0.9, 0.99),
         members: int = 1,
         validation_fraction: float = 0.1,
@@ -162,7 +162,7 @@ class SDML(Method):
     @classmethod
     def fast(cls, **changes: Any) -> Self:
         """Narrower networks and fewer steps: for trying things out."""
-        return cls(**{"hidden": (256, 256), "effort": 0.3, "learning_rate": 3e-3, **changes})
+        return cls(**{"hidden": (256, 256), "effort": 0.6, "learning_rate": 3e-3, **changes})
 
     @classmethod
     def best(cls, **changes: Any) -> Self:

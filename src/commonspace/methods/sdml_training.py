@@ -25,7 +25,7 @@ from commonspace.training.loop import Callback, Networks, Rows
 from commonspace.types import AnyArray, Float32Array, JsonDict
 
 FORWARD_ROWS = 4096
-MIN_STEPS, MAX_STEPS, PASSES = 400, 6000, 50
+MIN_STEPS, MAX_STEPS, PASSES = 300, 3000, 25
 KERNEL_AT_MEDIAN = 16.0  # minus the log of the identity kernel of two rows at median distance
 
 
@@ -269,8 +269,8 @@ def build(n_features: int, options: JsonDict, basis: Float32Array) -> Any:
 def settings_for(job: Mapping[str, Any], n_rows: int) -> Settings:
     """Batch size and epochs, from the number of rows where the caller left them open.
 
-    Small sets get small batches (an eighth of the rows, 16 to 128) and everyone 50 passes, but
-    at least 400 and at most 6000 steps: a network needs so many to learn, and no more.
+    Small sets get small batches (an eighth of the rows, 16 to 128) and everyone 25 passes, but
+    at least 300 and at most 3000 steps: a network needs so many to learn, and no more.
     """
     batch = job["batch_size"] or int(np.clip(n_rows // 8, 16, 128))
     steps = max(1, n_rows // batch)

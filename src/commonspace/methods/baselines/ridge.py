@@ -19,7 +19,7 @@ class Ridge(PartwiseMethod):
     """Regress the label vectors on standardised features, and carry them into the space by P.
 
     ``min_W Σ ‖Wᵀx + b − y‖² + α ‖W‖²`` a modality, z = P (Wᵀx + b). Each modality takes the α of
-    the smallest leave-one-out error. With P orthonormal this is ridge regression onto P y.
+    the smallest leave-one-out error (of two rows or fewer: the largest). With P orthonormal this is ridge regression onto P y.
 
     Args:
         dim: Dimensions of the space.
@@ -53,13 +53,17 @@ class Ridge(PartwiseMethod):
         return space.with_classes(classes)
 
     def _solve(self, name: str, part: Modality, several: bool) -> dict[str, AnyArray]:
+        from sklearn.linear_model import Ridge as Regression
         from sklearn.linear_model import RidgeCV
 
         rows = self._labelled_rows(name, part)
         mean, scale = standardization(part.x[rows])
         z_ND = ((part.x[rows] - mean) * scale).astype(np.float64)
         y_NC = part.labels.take(rows).dense().astype(np.float64)
-        found = RidgeCV(alphas=self.alphas).fit(z_ND, y_NC)
+        if len(self.alphas) > 1 and len(rows) > 2:
+            found = RidgeCV(alphas=list(self.alphas)).fit(z_ND, y_NC)
+        else:  # nothing to choose from, or nothing to choose by
+            found = Regression(alpha=max(self.alphas)).fit(z_ND, y_NC)
         weights = np.atleast_2d(found.coef_).reshape(y_NC.shape[1], -1).T
         return {
             "mean": mean,
