@@ -248,13 +248,14 @@ def test_the_projection_of_a_vector_is_a_posterior():
         assert q.min() > -1e-6 and (q.argmax(axis=1) == y).mean() > 0.7
 
 
-def test_an_effort_and_the_number_of_rows_say_how_many_steps():
-    """At least 300 steps, 25 passes, at most 3000; batches of an eighth, 16 to 128."""
+def test_the_data_say_how_many_steps():
+    """20 to 50 passes, fewer for wide inputs; 300 to 6000 steps; batches of an eighth."""
     from commonspace.methods.sdml_training import settings_for
 
-    def steps(n: int, **changes) -> tuple[int, int]:
+    def steps(n: int, n_features: int = 1024, **changes) -> tuple[int, int]:
         job = {
             "name": "image",
+            "x": np.empty((n, n_features), np.float32),
             "options": {},
             "batch_size": None,
             "epochs": None,
@@ -266,8 +267,9 @@ def test_an_effort_and_the_number_of_rows_say_how_many_steps():
         return found.batch_size, found.epochs * max(1, n // found.batch_size)
 
     assert steps(1) == (16, 300) and steps(100) == (16, 300)
-    assert steps(800) == (100, 304) and steps(2000) == (128, 375)
-    assert steps(10**5) == (128, 4 * 781)  # a whole number of passes near 3000 steps
-    assert steps(10**7) == (128, 78125)  # at least one pass
+    assert steps(2000) == (128, 25 * 15) and steps(2000, 100) == (128, 50 * 15)
+    assert steps(2000, 4096) == (128, 20 * 15)
+    assert steps(10**5, 100) == (128, 8 * 781)  # a whole number of passes near 6000 steps
+    assert steps(10**6, 2) == (128, 7812)  # at least one pass
     assert steps(2000, effort=0.2) == (128, 75) and steps(2000, epochs=2) == (128, 30)
     assert steps(2000, batch_size=100) == (100, 500)

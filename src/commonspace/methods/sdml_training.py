@@ -25,7 +25,8 @@ from commonspace.training.loop import Callback, Networks, Rows
 from commonspace.types import AnyArray, Float32Array, JsonDict
 
 FORWARD_ROWS = 4096
-MIN_STEPS, MAX_STEPS, PASSES = 300, 3000, 25
+MIN_STEPS, MAX_STEPS = 300, 6000
+FEWEST_PASSES, MOST_PASSES, PASSES_AT_1024 = 20, 50, 25
 KERNEL_AT_MEDIAN = 16.0  # minus the log of the identity kernel of two rows at median distance
 
 
@@ -269,12 +270,15 @@ def build(n_features: int, options: JsonDict, basis: Float32Array) -> Any:
 def settings_for(job: Mapping[str, Any], n_rows: int) -> Settings:
     """Batch size and epochs, from the number of rows where the caller left them open.
 
-    Small sets get small batches (an eighth of the rows, 16 to 128) and everyone 25 passes, but
-    at least 300 and at most 3000 steps: a network needs so many to learn, and no more.
+    Small sets get small batches, an eighth of the rows, 16 to 128. Wide inputs overfit earlier
+    and cost more, so passes fall with the square root of the number of features, from 50 to 20,
+    within 300 to 6000 steps: a network needs so many to learn, and no more.
     """
     batch = job["batch_size"] or int(np.clip(n_rows // 8, 16, 128))
     steps = max(1, n_rows // batch)
-    passes = job["effort"] * np.clip(PASSES, MIN_STEPS / steps, max(1, MAX_STEPS / steps))
+    passes = PASSES_AT_1024 * (1024 / job["x"].shape[1]) ** 0.5
+    passes = np.clip(passes, FEWEST_PASSES, MOST_PASSES)
+    passes = job["effort"] * np.clip(passes, MIN_STEPS / steps, max(1, MAX_STEPS / steps))
     return Settings(
         epochs=job["epochs"] or max(1, round(passes)),
         batch_size=batch,

@@ -19,7 +19,8 @@ class Ridge(PartwiseMethod):
     """Regress the label vectors on standardised features, and carry them into the space by P.
 
     ``min_W Σ ‖Wᵀx + b − y‖² + α ‖W‖²`` a modality, z = P (Wᵀx + b). Each modality takes the α of
-    the smallest leave-one-out error (of two rows or fewer: the largest). With P orthonormal this is ridge regression onto P y.
+    the smallest leave-one-out error (of two rows or fewer: the largest).
+    With P orthonormal this is ridge regression onto P y.
 
     Args:
         dim: Dimensions of the space.
