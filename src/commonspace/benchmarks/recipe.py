@@ -100,7 +100,7 @@ def _cell(
     jobs: int | None,
     say: Callable[[str], None],
 ) -> JsonDict:
-    path = cells / f"{name}-{method}-{seed}.json"
+    path = _place(cells, name, method, seed)
     if path.exists():
         found: JsonDict = json.loads(path.read_text(encoding="utf-8"))
         return found
@@ -113,6 +113,11 @@ def _cell(
     cross, within = report.mean_ap, report.mean_ap_within
     say(f"{name} {method} seed {seed}: {cross:.4f} within {within:.4f} in {seconds:.1f} s")
     return cell
+
+
+def _place(cells: Path, name: str, method: str, seed: int) -> Path:
+    """Where a cell is kept; a data set given as a path goes by the name of its folder."""
+    return cells / f"{Path(name).name}-{method}-{seed}.json"
 
 
 def _chance(name: str, data: Splits) -> JsonDict:
@@ -149,10 +154,10 @@ def _tests(sets: Sequence[str], methods: Sequence[str], cells: Path) -> list[Jso
     """SDML against each other method on each set: difference of mean AP, and its p at seed 0."""
     tests: list[JsonDict] = []
     for name in sets if "SDML" in methods else ():
-        ours = _report(cells / f"{name}-SDML-0.json")
+        ours = _report(_place(cells, name, "SDML", 0))
         for method in methods:
             if method != "SDML":
-                theirs = _report(cells / f"{name}-{method}-0.json")
+                theirs = _report(_place(cells, name, method, 0))
                 difference = ours.mean_ap - theirs.mean_ap
                 p = sign_flip_p(_paired(ours, theirs))
                 tests.append({"set": name, "against": method, "difference": difference, "p": p})
