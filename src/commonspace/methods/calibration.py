@@ -32,6 +32,12 @@ def fit_temperature(logits_NC: FloatArray, y_NC: FloatArray, *, several: bool) -
     return float(np.exp(minimize_scalar(cost, bounds=LOG_RANGE, method="bounded").x))
 
 
+def calibrated_loss(logits_NC: FloatArray, y_NC: FloatArray, *, several: bool) -> float:
+    """Mean negative log likelihood of the rows at their `fit_temperature`."""
+    scaled = logits_NC / fit_temperature(logits_NC, y_NC, several=several)
+    return _negative_log_likelihood(scaled, y_NC, several) / len(y_NC)
+
+
 def fit_weights(logits: Sequence[FloatArray], y_NC: FloatArray, *, several: bool) -> FloatArray:
     """Return weights of a mixture of calibrated posteriors, shape (n_experts,), sum 1.
 

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from commonspace.disk import sha256_bytes
 from commonspace.methods.base import standardization
-from commonspace.methods.calibration import fit_temperature, fit_weights
+from commonspace.methods.calibration import calibrated_loss, fit_temperature, fit_weights
 from commonspace.networks import PosteriorEncoder, SupervisedAutoencoder
 from commonspace.objectives import log_loss, reconstruction_loss, supervised_loss
 from commonspace.training import History, Settings, compute_settings, derive_seed, train
@@ -155,12 +155,18 @@ class PosteriorPart:
         return torch.stack(losses).sum()
 
     def validate(self) -> Mapping[str, float]:
-        """Log loss of every expert on the validation rows."""
+        """Log loss of every expert on the validation rows, at its best temperature.
+
+        A network grows too sure of itself long before it stops getting better, and the
+        temperature takes that back: raw losses would choose too early an epoch.
+        """
         if not len(self.valid_x):
             return dict.fromkeys(self.networks, float("nan"))
-        y_BC = torch.from_numpy(self.valid_labels.toarray())
-        logits = self._valid_logits()
-        return {key: float(log_loss(out, y_BC, several=self.several)) for key, out in logits}
+        y = self.valid_labels.toarray().astype(np.float64)
+        return {
+            key: calibrated_loss(out.double().numpy(), y, several=self.several)
+            for key, out in self._valid_logits()
+        }
 
     def finish(self) -> nn.Module:
         """Calibrate and weigh the experts, and place the features of identity."""
