@@ -15,6 +15,7 @@ from commonspace.training.loop import Callback
 from commonspace.training.progress import Board
 
 Result = TypeVar("Result")
+SMALL = 1_000_000  # numbers in the features and labels of all trainings together
 
 
 @dataclass(frozen=True)
@@ -62,7 +63,7 @@ class Run:
 
     Attributes:
         jobs: Trainings at once, each in a process of its own with one torch thread. None takes
-            one a processor core. 1 trains in this process.
+            one a processor core, or one in all where the data are small. 1 trains in this process.
         checkpoints: Folder to save to after every epoch, and to resume from; None saves nothing.
         checkpoint_every: Epochs between saves.
         log_dir: Folder for TensorBoard event files; None writes none.
@@ -114,7 +115,7 @@ def run_all(
     Returns:
         The results by name, in the order of ``jobs``.
     """
-    n_jobs = min(run.jobs or available_cores(), len(jobs))
+    n_jobs = min(run.jobs or _worthwhile(jobs), len(jobs))
     with Board(list(jobs), epochs=epochs, show=run.progress) as board:
         callbacks = run.all_callbacks(board if run.progress else None)
         if n_jobs == 1:
@@ -138,6 +139,11 @@ def _parallel(
     done = Parallel(n_jobs=n_jobs, inner_max_num_threads=1)(calls)
     results = dict(zip(order, done, strict=True))
     return [results[i] for i in range(len(jobs))]
+
+
+def _worthwhile(jobs: Mapping[str, Mapping[str, Any]]) -> int:
+    """One job where all are small: a worker process takes seconds to import torch."""
+    return 1 if sum(map(_size, jobs.values())) < SMALL else available_cores()
 
 
 def _size(arguments: Mapping[str, Any]) -> int:
