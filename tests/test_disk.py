@@ -159,3 +159,10 @@ def test_digests():
     empty = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
     assert disk.sha256_bytes() == disk.sha256_bytes(b"") == empty
     assert disk.sha256_bytes(b"ab", b"c") == disk.sha256_bytes(b"abc")
+
+
+def test_names_of_files_stay_inside_and_apart():
+    assert disk.safe_name("text_en.v1-2") == "text_en.v1-2"
+    odd = ["../up", "a/b", "a_b/", "a b", "ä"]
+    assert len({disk.safe_name(name) for name in odd}) == len(odd)
+    assert not any(set(disk.safe_name(name)) & set("/\\ ä") for name in odd)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -117,6 +118,17 @@ def read_array(path: Path, *, mmap: bool = True) -> AnyArray:
             return read_array(path, mmap=False)
         raise StorageError(f"{path} is damaged: {error}") from error
     return array
+
+
+def safe_name(name: str) -> str:
+    """Return a file name for any text: itself where it is plain, else cleaned with a digest.
+
+    Example:
+        >>> safe_name("text_en"), safe_name("../up")
+        ('text_en', '.._up-8c722b8a')
+    """
+    cleaned = re.sub(r"[^A-Za-z0-9_.-]", "_", name)
+    return name if name == cleaned else f"{cleaned}-{sha256_bytes(name.encode())[:8]}"
 
 
 def sha256_bytes(*parts: bytes | memoryview) -> str:

@@ -25,6 +25,7 @@ from commonspace.disk import (
     atomic_file,
     check_file,
     read_json,
+    safe_name,
     sha256_bytes,
     write_json,
 )
@@ -147,8 +148,7 @@ def _write(folder: Path, stem: str, arrays: dict[str, AnyArray]) -> JsonDict:
 
     content = to_bytes({key: np.ascontiguousarray(value) for key, value in arrays.items()})
     digest = sha256_bytes(content)
-    safe = re.sub(r"[^A-Za-z0-9_.-]", "_", stem)
-    path = folder / f"{safe}-{digest[:8]}.safetensors"
+    path = folder / f"{safe_name(stem)}-{digest[:8]}.safetensors"
     if not (path.exists() and sha256_bytes(path.read_bytes()) == digest):
         with atomic_file(path) as file:
             file.write(content)

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
+from commonspace.disk import safe_name
 from commonspace.errors import MissingExtraError, StorageError
 from commonspace.machine import available_cores
 from commonspace.training.checkpoint import Checkpoint
@@ -44,7 +45,7 @@ class TensorBoard:
             Event(step=epoch, session_log=SessionLog(status=SessionLog.START)),
             Event(step=epoch, summary=summary),
         ]
-        path = self.folder / name / "events.out.tfevents.commonspace"
+        path = self.folder / safe_name(name) / "events.out.tfevents.commonspace"
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             with path.open("ab") as file:
@@ -82,7 +83,7 @@ class Run:
         """Where the training of that name is saved."""
         if self.checkpoints is None:
             return None
-        path = Path(self.checkpoints) / f"{name}.safetensors"
+        path = Path(self.checkpoints) / f"{safe_name(name)}.safetensors"
         return Checkpoint(path, identity, self.checkpoint_every)
 
     def all_callbacks(self, board: Board | None) -> tuple[Callback, ...]:
