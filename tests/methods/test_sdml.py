@@ -259,3 +259,26 @@ def test_wrong_arguments_are_named(changes, train):
     name = next(iter(changes))
     with pytest.raises(InputError, match=f"{name}: expected"):
         sdml(**changes).fit(train)
+
+
+@pytest.mark.parametrize(
+    ("argument", "value"),
+    [
+        ("hidden", 16),
+        ("betas", 0.9),
+        ("betas", [2, 3]),
+        ("learning_rate", -1),
+        ("learning_rate", "fast"),
+        ("learning_rate", {"image": 0.0}),
+        ("effort", 0),
+        ("members", 0),
+    ],
+)
+def test_arguments_out_of_range_are_named(train, argument, value):
+    with pytest.raises(InputError, match=argument):
+        cs.SDML(**{argument: value}).fit(train)
+
+
+def test_a_validation_set_of_other_modalities_is_refused(train, splits):
+    with pytest.raises(InputError, match="at least one modality of train"):
+        sdml().fit(train.select(["text"]), splits["test"].select(["audio"]))

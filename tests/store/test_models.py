@@ -257,3 +257,24 @@ def test_a_modality_may_have_any_name(train, test, tmp_path, name):
     x = test.x("image")
     np.testing.assert_array_equal(back.transform(name, x), first.transform(name, x))
     assert [path.name for path in tmp_path.iterdir()] == ["model"]
+
+
+def test_a_modality_that_another_added_meanwhile_is_not_lost(train, tmp_path):
+    cs.save(cs.SDML(**SETTINGS).fit(train), tmp_path)
+    before = (tmp_path / "model.json").read_bytes()
+    less = cs.SDML(**SETTINGS).fit(train.select(["text"]))
+    with pytest.raises(InputError, match="'image', which this model lacks"):
+        cs.save(less, tmp_path)
+    assert (tmp_path / "model.json").read_bytes() == before
+    cs.save(less, tmp_path, replace=True)
+    assert cs.load(tmp_path).modalities == ("text",)
+
+
+@pytest.mark.parametrize("key", ["file", "info", "history", "n_features", "encoder", "sha256"])
+def test_a_manifest_that_lacks_a_key_of_a_modality_is_damaged(train, tmp_path, key):
+    cs.save(cs.SDML(**SETTINGS).fit(train), tmp_path)
+    manifest = json.loads((tmp_path / "model.json").read_text())
+    del manifest["modalities"]["text"][key]
+    (tmp_path / "model.json").write_text(json.dumps(manifest))
+    with pytest.raises(StorageError, match="damaged or of another version"):
+        cs.load(tmp_path)

@@ -96,7 +96,7 @@ def train(
     learn, valid = _learning_data(splits, split, _encoder_specs(encoder))
     run = _run(out, jobs, resume, log_dir)
     model.fit(learn, valid, run=run)
-    save(model, out)
+    save(model, out, replace=True)
     _remove_checkpoints(out)
     _show_model(model, out, list(model.modalities), None if valid is None else "valid", json)
 

@@ -301,6 +301,11 @@ class Method(BaseEstimator, ABC):
             for modality, part in train.items()
             if modality in valid and len(valid[modality])
         }
+        if not parts:
+            raise InputError(
+                f"valid: expected rows of at least one modality of train ({', '.join(train)}), got "
+                f"{', '.join(valid) or 'none'}. Leave it out to hold back a share of train."
+            )
         return Dataset(parts, valid.classes).with_classes(train.classes)
 
 

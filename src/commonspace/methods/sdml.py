@@ -226,7 +226,7 @@ class SDML(Method):
         self, name: str, part: Modality, held: Modality | None, space: Space, several: bool
     ) -> dict[str, Any]:
         rates = self.learning_rate
-        rate = rates.get(name, rates.get("*", 1e-3)) if isinstance(rates, Mapping) else rates
+        rate = rates.get(name, rates.get("*", 2e-3)) if isinstance(rates, Mapping) else rates
         options = self._network_options(space, several)
         if self.variant == "posterior" and not part.labels.labelled.any():
             raise InputError(
@@ -283,8 +283,23 @@ class SDML(Method):
             check_range("batch_size", self.batch_size, low=1, integer=True)
         check_range("validation_fraction", self.validation_fraction, low=0, high=0.9)
         check_range("random_state", self.random_state, low=0, integer=True)
+        self._check_optimizer()
+        if isinstance(self.hidden, str) or not isinstance(self.hidden, Sequence):
+            raise InputError(
+                f"hidden: expected a list of widths as [512, 512], got {self.hidden!r}."
+            )
         for width in self.hidden:
             check_range("hidden", width, low=1, integer=True)
+
+    def _check_optimizer(self) -> None:
+        rates = self.learning_rate
+        for rate in rates.values() if isinstance(rates, Mapping) else [rates]:
+            check_range("learning_rate", rate, low=1e-12, high=10)
+        betas = self.betas
+        if isinstance(betas, str) or not isinstance(betas, Sequence) or len(betas) != 2:
+            raise InputError(f"betas: expected two numbers as [0.9, 0.99], got {betas!r}.")
+        for beta in betas:
+            check_range("betas", beta, low=0, high=0.999999)
 
     def _transform(self, modality: str, x_ND: Float32Array) -> Float32Array:
         network = self.networks_[modality]

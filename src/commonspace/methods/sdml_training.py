@@ -7,6 +7,7 @@ parts, so one part is SDML-2 and SDML-3, and all of them together are SDML-1.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from importlib import metadata
 from typing import Any, Protocol
 
 import numpy as np
@@ -176,7 +177,8 @@ class PosteriorPart:
         if len(self.valid_x):
             self._calibrate()
         if encoder.frequencies.numel():
-            scaled = encoder.standardized(as_tensor(self.x[: FORWARD_ROWS // 8]))
+            some = np.linspace(0, len(self.x) - 1, min(len(self.x), FORWARD_ROWS // 8)).astype(int)
+            scaled = encoder.standardized(as_tensor(self.x[some]))
             encoder.frequencies.copy_(_frequencies(scaled, encoder.frequencies, self._generator()))
         return encoder
 
@@ -296,7 +298,7 @@ def settings_for(job: Mapping[str, Any], n_rows: int) -> Settings:
 
 def identity(job: Mapping[str, Any]) -> str:
     """Digest of all a training depends on, so that only the same training is resumed."""
-    chunks: list[bytes] = []
+    chunks: list[bytes] = [metadata.version("commonspace").encode(), torch.__version__.encode()]
     for key, value in sorted(job.items()):
         arrays: list[Any] = [value] if isinstance(value, np.ndarray) else []
         if sparse.issparse(value):

@@ -29,7 +29,7 @@ from commonspace.disk import (
     sha256_bytes,
     write_json,
 )
-from commonspace.errors import InputError, StorageError
+from commonspace.errors import CommonspaceError, InputError, StorageError
 from commonspace.space import Space
 from commonspace.types import AnyArray, JsonDict
 
@@ -40,7 +40,9 @@ _OURS = re.compile(r"(space|shared|modality-.*)-[0-9a-f]{8}\.safetensors")
 _RESTORE = "Restore it from a copy, or train again."
 
 
-def save(model: Any, folder: str | Path, *, scores: JsonDict | None = None) -> None:
+def save(
+    model: Any, folder: str | Path, *, scores: JsonDict | None = None, replace: bool = False
+) -> None:
     """Write a fitted method to a folder, atomically.
 
     A folder that holds an older state of the model is brought up to date: files whose content has
@@ -50,15 +52,19 @@ def save(model: Any, folder: str | Path, *, scores: JsonDict | None = None) -> N
         model: A fitted method.
         folder: Where to; made if absent.
         scores: Figures to keep in the manifest, such as `Report.to_dict`.
+        replace: Let a modality go that the folder has and this model lacks.
 
     Raises:
-        InputError: The folder holds something else, or ``scores`` are no JSON.
+        InputError: The folder holds something else, or a modality that this model lacks (another
+            process may have added it), or ``scores`` are no JSON.
         StorageError: The disk refuses, or a ``model.json`` there is of another kind, damaged or of
             a newer format; what stood there before is still whole.
     """
     folder = Path(folder)
     _check_target(folder)
     state = model.state()
+    if not replace:
+        _check_keeps(folder, set(state.parts))
     space = _write(folder, "space", {"basis": model.space_.basis})
     modalities = {
         name: {
@@ -96,12 +102,27 @@ def load(folder: str | Path) -> Any:
         StorageError: A file is damaged or missing (the message names it), or of a newer format.
     """
     from commonspace import methods
-    from commonspace.methods.base import Method, MethodState, PartState
 
     folder = Path(folder)
     manifest = read_manifest(folder)
     if manifest["method"] not in methods.__all__:
         raise not_found("method", manifest["method"], methods.__all__)
+    try:
+        return _rebuild(folder, manifest)
+    except CommonspaceError:
+        raise
+    except (KeyError, TypeError, AttributeError, ValueError, RuntimeError) as error:
+        what = str(error).splitlines()[0] if str(error) else ""
+        raise StorageError(
+            f"{folder / 'model.json'} is damaged or of another version "
+            f"({type(error).__name__}: {what}). {_RESTORE}"
+        ) from error
+
+
+def _rebuild(folder: Path, manifest: JsonDict) -> Any:
+    from commonspace import methods
+    from commonspace.methods.base import Method, MethodState, PartState
+
     basis = _read(folder, manifest["space"])["basis"]
     space = Space.from_manifest(manifest["space"], basis)
     parts = {
@@ -129,6 +150,17 @@ def read_manifest(folder: str | Path) -> JsonDict:
     if missing:
         raise StorageError(f"{path} is damaged: it lacks {missing[0]!r}. {_RESTORE}")
     return manifest
+
+
+def _check_keeps(folder: Path, ours: set[str]) -> None:
+    if not (folder / "model.json").exists():
+        return
+    lost = [name for name in read_manifest(folder)["modalities"] if name not in ours]
+    if lost:
+        raise InputError(
+            f"{folder} holds modality {lost[0]!r}, which this model lacks: it may have been added "
+            "meanwhile. Load the folder again and add to that, save elsewhere, or replace it."
+        )
 
 
 def _check_target(folder: Path) -> None:

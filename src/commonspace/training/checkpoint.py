@@ -36,7 +36,7 @@ class Progress:
         row = {"epoch": float(self.epoch), "train_loss": train_loss}
         measured = {key: value for key, value in values.items() if math.isfinite(value)}
         if measured:
-            row["valid_loss"] = sum(measured.values())
+            row["valid_loss"] = sum(measured.values()) / len(measured)
         if len(values) > 1:
             row |= {f"valid_loss/{key}": value for key, value in measured.items()}
         self.history.append(row)
