@@ -167,7 +167,7 @@ class SDML(Method):
 
     @classmethod
     def best(cls, **changes: Any) -> Self:
-        """Three networks of each regularisation, averaged: thrice the time."""
+        """Three networks of each regularisation instead of one, averaged."""
         return cls(**{"members": 3, **changes})
 
     def _fit(self, train: Dataset, valid: Dataset | None, run: Run) -> None:
