@@ -169,3 +169,28 @@ def test_the_caller_keeps_the_array_it_gave():
     space = Space(mine, ("a",), {"kind": "mine"})
     mine[0, 0] = 7
     assert space.basis[0, 0] == 1
+
+
+def test_modalities_have_places_of_their_own_that_no_class_owns():
+    space = Space.create(64, [f"c{k}" for k in range(30)])
+    joined = space.with_modalities(["image", "text"]).with_modalities(["text", "audio", "3d"])
+    assert joined.modalities == ("image", "text", "audio", "3d")
+    assert joined.fingerprint == space.fingerprint and space.modalities == ()
+    places = [joined.place(name) for name in joined.modalities]
+    assert places == [(56, 64), (48, 56), (40, 48), (32, 40)]
+    fifth = joined.with_modalities(["video"])
+    assert fifth.place("video") == fifth.place("image"), "all are taken: shared"
+    assert [fifth.place(name) for name in joined.modalities] == places
+    with pytest.raises(NotFoundError, match="smell"):
+        joined.place("smell")
+
+
+@pytest.mark.parametrize(("dim", "n_classes"), [(64, 57), (64, 200), (31, 2), (4, 4)])
+def test_a_place_is_empty_where_there_is_no_room(dim, n_classes):
+    space = Space.create(dim, [f"c{k}" for k in range(n_classes)]).with_modalities(["image"])
+    assert space.place("image") == (dim, dim)
+
+
+def test_a_manifest_keeps_the_modalities():
+    space = Space.create(8, ["a"]).with_modalities(["image", "text"])
+    assert Space.from_manifest(space.manifest(), space.basis).modalities == ("image", "text")

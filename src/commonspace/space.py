@@ -12,7 +12,7 @@ References:
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
@@ -23,6 +23,8 @@ from commonspace.checks import as_features, check_range, not_found
 from commonspace.disk import sha256_bytes
 from commonspace.errors import InputError, SpaceMismatchError
 from commonspace.types import Float32Array, JsonDict
+
+MIN_PLACE = 4  # in fewer dimensions, any two items look alike
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,15 +37,19 @@ class Space:
         basis: Orthogonal matrix, shape (dim, dim), float32. Class k < dim owns column k; the
             columns not yet owned are reserved for classes that come later.
         classes: Names of the classes, in the order in which they joined.
+        modalities: Names of the modalities, in the order in which they joined, see
+            `place`.
         recipe: How the basis was made, including the founding classes: part of the fingerprint,
             so that equal seeds with different classes are different contracts.
-        fingerprint: SHA-256 (hexadecimal) of basis and recipe. Adding a class keeps it.
+        fingerprint: SHA-256 (hexadecimal) of basis and recipe. Adding a class or a modality
+            keeps it.
     """
 
     basis: Float32Array
     classes: tuple[str, ...]
     recipe: JsonDict = field(repr=False)
     fingerprint: str = ""
+    modalities: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         basis = np.ascontiguousarray(self.basis, dtype=np.float32)
@@ -185,6 +191,32 @@ class Space:
         new = tuple(str(name) for name in names if str(name) not in known)
         return replace(self, classes=self.classes + new) if new else self
 
+    def with_modalities(self, names: Iterable[str]) -> Space:
+        """Return this space with the names it does not know appended: same fingerprint."""
+        new = tuple(name for name in names if name not in self.modalities)
+        return replace(self, modalities=self.modalities + new) if new else self
+
+    def place(self, modality: str) -> tuple[int, int]:
+        """Return which columns a modality may use for what is its own: first, and one past last.
+
+        Modalities take an eighth of the dimensions each, from the end of the basis, in the order
+        in which they joined; what lies there is orthogonal to every class and to every other
+        modality. Columns that a class owns are not given away, so the more classes, the fewer
+        places; once all are taken, the next modality shares the first one's. With none left, or
+        of less than 4 columns, the place is empty.
+
+        Raises:
+            NotFoundError: The modality has not joined.
+        """
+        if modality not in self.modalities:
+            raise not_found("modality", modality, self.modalities)
+        width = self.dim // 8
+        places = max(0, self.dim - self.n_classes) // max(1, width)
+        if not places or width < MIN_PLACE:
+            return self.dim, self.dim
+        end = self.dim - width * (self.modalities.index(modality) % places)
+        return end - width, end
+
     def check_same(self, other: Space, *, where: str) -> None:
         """Raise `SpaceMismatchError` unless vectors of ``other`` compare with ours.
 
@@ -209,6 +241,7 @@ class Space:
         return {
             "dim": self.dim,
             "classes": list(self.classes),
+            "modalities": list(self.modalities),
             "recipe": self.recipe,
             "fingerprint": self.fingerprint,
         }
@@ -216,7 +249,13 @@ class Space:
     @classmethod
     def from_manifest(cls, manifest: JsonDict, basis: Float32Array) -> Space:
         """Rebuild a space from `manifest` and its basis; checks the fingerprint."""
-        return cls(basis, tuple(manifest["classes"]), manifest["recipe"], manifest["fingerprint"])
+        return cls(
+            basis,
+            tuple(manifest["classes"]),
+            manifest["recipe"],
+            manifest["fingerprint"],
+            tuple(manifest.get("modalities", ())),
+        )
 
 
 def _float32(x: np.ndarray[Any, Any]) -> Float32Array:

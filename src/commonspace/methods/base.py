@@ -178,6 +178,7 @@ class Method(BaseEstimator, ABC):
         self._check_can_add(modality)
         start = time.perf_counter()
         space, table = self._labels_in_space(labels, n=len(x))
+        space = space.with_modalities([modality])
         data = Dataset.from_arrays({modality: x}, table, items=items, encoders={modality: encoder})
         part = self._check_part(modality, data)
         train = Dataset({modality: part}, space.classes)
@@ -328,7 +329,7 @@ class PartwiseMethod(Method):
         data = train.with_classes(space.classes)
         several = train.label_kind != "single"
         self.parts_ = {name: self._solve(name, part, several) for name, part in data.items()}
-        self.space_ = space
+        self.space_ = space.with_modalities(train)
 
     def _add(
         self, modality: str, train: Dataset, valid: Dataset | None, space: Space, run: Run

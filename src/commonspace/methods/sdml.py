@@ -175,7 +175,7 @@ class SDML(Method):
         space = self.space if self.space is not None else Space.create(self.dim, train.classes)
         if space.dim != self.dim:
             raise InputError(f"space: expected dim={self.dim} dimensions, got {space.dim}.")
-        space = space.with_classes(train.classes)
+        space = space.with_classes(train.classes).with_modalities(train)
         jobs = self._jobs(train.with_classes(space.classes), valid, space)
         if self.schedule == "joint":
             networks, history = self._fit_jointly(jobs, run)
@@ -227,7 +227,7 @@ class SDML(Method):
     ) -> dict[str, Any]:
         rates = self.learning_rate
         rate = rates.get(name, rates.get("*", 2e-3)) if isinstance(rates, Mapping) else rates
-        options = self._network_options(space, several)
+        options = self._network_options(name, space, several)
         if self.variant == "posterior" and not part.labels.labelled.any():
             raise InputError(
                 f"modality {name!r}: SDML learns from labels, and none of its {len(part)} rows "
@@ -252,14 +252,15 @@ class SDML(Method):
             "seed": int(self.random_state),
         }
 
-    def _network_options(self, space: Space, several: bool) -> JsonDict:
+    def _network_options(self, name: str, space: Space, several: bool) -> JsonDict:
         shared: JsonDict = {
             "hidden": [int(width) for width in self.hidden],
             "dim": int(self.dim),
             "n_classes": space.n_classes,
         }
         if self.variant == "posterior":
-            return {**shared, "several": several, "experts": _experts(self.members)}
+            own, experts = list(space.place(name)), _experts(self.members)
+            return {**shared, "several": several, "own": own, "experts": experts}
         code = self.variant == "code"
         return {
             **shared,

@@ -28,7 +28,7 @@ from commonspace.types import AnyArray, Float32Array, JsonDict
 FORWARD_ROWS = 4096
 MIN_STEPS, MAX_STEPS = 300, 6000
 FEWEST_PASSES, MOST_PASSES, PASSES_AT_1024 = 20, 50, 25
-KERNEL_AT_MEDIAN = 16.0  # minus the log of the identity kernel of two rows at median distance
+COMPONENT_ROWS = 1024  # are enough to find a few dozen principal components
 
 
 class Part(Protocol):
@@ -170,16 +170,15 @@ class PosteriorPart:
         }
 
     def finish(self) -> nn.Module:
-        """Calibrate and weigh the experts, and place the features of identity."""
+        """Calibrate and weigh the experts, and find the principal components."""
         encoder = self.encoder
         squared = self.labels[self.rows].power(2).sum(axis=1)
         encoder.length.fill_(max(1.0, float(np.mean(squared))))
         if len(self.valid_x):
             self._calibrate()
-        if encoder.frequencies.numel():
-            some = np.linspace(0, len(self.x) - 1, min(len(self.x), FORWARD_ROWS // 8)).astype(int)
-            scaled = encoder.standardized(as_tensor(self.x[some]))
-            encoder.frequencies.copy_(_frequencies(scaled, encoder.frequencies, self._generator()))
+        if encoder.components.numel():
+            some = np.linspace(0, len(self.x) - 1, min(len(self.x), COMPONENT_ROWS)).astype(int)
+            encoder.set_components(encoder.standardized(as_tensor(self.x[some])))
         return encoder
 
     def _calibrate(self) -> None:
@@ -199,9 +198,6 @@ class PosteriorPart:
                 for rows in _blocks(self.valid_x)
             ]
             yield key, torch.cat(out)
-
-    def _generator(self) -> torch.Generator:
-        return torch.Generator().manual_seed(derive_seed(self.seed, self.name, "identity"))
 
 
 def fit_network(
@@ -263,6 +259,7 @@ def build(n_features: int, options: JsonDict, basis: Float32Array) -> Any:
             basis=basis,
             n_classes=options["n_classes"],
             several=options["several"],
+            own=options["own"],
         )
     scaling = np.zeros(n_features, np.float32), np.ones(n_features, np.float32)
     return SupervisedAutoencoder(
@@ -334,13 +331,6 @@ def _with_all_decays(settings: Settings, jobs: Sequence[Mapping[str, Any]]) -> S
 def _set_scaling(layer: nn.Module, x: Float32Array) -> None:
     mean, scale = standardization(x)
     layer.load_state_dict({"mean": torch.from_numpy(mean), "scale": torch.from_numpy(scale)})
-
-
-def _frequencies(scaled_BD: Tensor, like: Tensor, generator: torch.Generator) -> Tensor:
-    """Frequencies under which two rows at the median distance have kernel exp(-16)."""
-    squared = torch.pdist(scaled_BD.double()).square() if len(scaled_BD) > 1 else torch.ones(1)
-    median = max(float(squared.median()), 1e-6)
-    return torch.randn(like.shape, generator=generator).mul_((KERNEL_AT_MEDIAN * 2 / median) ** 0.5)
 
 
 def _labelled(

@@ -5,17 +5,15 @@ an item x and an item y of another modality share their class with probability q
 several labels, at least one of them with a probability that grows with it). An encoder with
 ``Pᵀ z = q`` therefore makes the inner product of two vectors the probability of a match. Cosine,
 by which vectors are compared, divides that by the norms, and a norm is small where the posterior is
-unsure: it would lift unsure items. So most of the missing length is put back, in the columns of
-the basis that no class owns::
+unsure: it would lift unsure items. So a share τ of the missing length is put back, in columns of
+the basis that no class and no other modality uses (`Space.place`)::
 
-    z = P q(x) + sqrt(τ (M − ‖q‖²)) · R v(x)
+    z = P q(x) + sqrt(τ (M − ‖q‖²)) · R u(x)
 
-R holds reserved columns, v(x) is a unit vector of random Fourier features of the input [1], so near
-duplicates stay near and different items get almost orthogonal ones, and M is the mean squared norm
-of a label vector (1 where each row has one class).
-
-References:
-    [1] Rahimi, Recht. Random Features for Large-Scale Kernel Machines. NIPS 2007.
+R holds those columns, u(x) is the unit vector of the whitened leading principal components of the
+input, and M is the mean squared norm of a label vector (1 where each row has one class). Across
+modalities the second term cancels, so inner products stay exactly qᵀq'. Within a modality it adds
+what the classes do not say: near duplicates stay near, also of things that no class describes.
 """
 
 from __future__ import annotations
@@ -25,13 +23,14 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from commonspace.networks.mlp import MLP, Standardize
 from commonspace.types import AnyArray
 
 CLAMP = 10.0  # standard deviations: an outlier beyond says no more than "very large"
 FILL = 0.3  # τ, share of the missing squared length that is put back
-MIN_RESERVED = 64  # with fewer columns free of classes, filled vectors would collide
+NEGLIGIBLE = 1e-8  # variance of a principal component against the first: no more than rounding
 
 
 class Expert(nn.Sequential):
@@ -57,6 +56,7 @@ class PosteriorEncoder(nn.Module):
         hidden: Widths of the experts' hidden layers.
         experts: Options of each `Expert`, by name.
         basis: Basis of the space, shape (dim, dim), or the frame of more than dim classes.
+        own: First column of the modality's place, and one past its last, see `Space.place`.
         n_classes: Classes that own the first columns.
         several: Rows may belong to several classes: one sigmoid a class instead of a softmax.
 
@@ -64,14 +64,16 @@ class PosteriorEncoder(nn.Module):
         temperature: Divides each expert's logits, shape (n_experts,).
         weight: Of each expert in the mixture, shape (n_experts,), sum 1.
         length: M, the mean squared norm of a label vector.
-        frequencies: Of the random Fourier features, shape (n_features, n_reserved // 2).
+        center: Mean of the principal components, shape (n_own,).
+        components: Projection on the whitened components, shape (n_features, n_own).
     """
 
     frame: Tensor
     temperature: Tensor
     weight: Tensor
     length: Tensor
-    frequencies: Tensor
+    center: Tensor
+    components: Tensor
 
     def __init__(
         self,
@@ -82,20 +84,29 @@ class PosteriorEncoder(nn.Module):
         basis: AnyArray,
         n_classes: int,
         several: bool,
+        own: Sequence[int] = (0, 0),
     ) -> None:
         super().__init__()
         sizes = [n_features, *hidden, n_classes]
         self.several = several
         self.inputs = Standardize(torch.zeros(n_features).numpy(), torch.ones(n_features).numpy())
         self.experts = nn.ModuleDict({key: Expert(sizes, **experts[key]) for key in experts})
-        half = max(0, basis.shape[0] - n_classes) // 2
-        half = half if 2 * half >= MIN_RESERVED else 0
-        columns = torch.tensor(basis[:, : n_classes + 2 * half])
-        self.register_buffer("frame", columns, persistent=False)
+        basis_EF, (first, end) = torch.tensor(basis), own
+        frame = torch.cat([basis_EF[:, :n_classes], basis_EF[:, first:end]], dim=1)
+        self.register_buffer("frame", frame, persistent=False)
         self.register_buffer("temperature", torch.ones(len(experts)))
         self.register_buffer("weight", torch.full((len(experts),), 1 / len(experts)))
         self.register_buffer("length", torch.ones(()))
-        self.register_buffer("frequencies", torch.zeros(n_features, half))
+        self.register_buffer("center", torch.zeros(end - first))
+        self.register_buffer("components", torch.zeros(n_features, end - first))
+
+    def set_components(self, scaled_ND: Tensor) -> None:
+        """Find the principal components of standardised rows; too few leave the rest at 0."""
+        mean_D = scaled_ND.double().mean(dim=0)
+        whitened_DF = _whitened(scaled_ND.double() - mean_D, self.components.shape[1])
+        n = whitened_DF.shape[1]
+        self.components.zero_()[:, :n] = whitened_DF
+        self.center.zero_()[:n] = mean_D @ whitened_DF
 
     def standardized(self, x_BD: Tensor) -> Tensor:
         """Scale and clamp the features, same shape."""
@@ -118,9 +129,19 @@ class PosteriorEncoder(nn.Module):
         """Bring raw features to the common space, shape (B, dim)."""
         scaled_BD = self.standardized(x_BD)
         q_BC = self.posterior(scaled_BD)
-        if not self.frequencies.shape[1]:
+        if not self.components.shape[1]:
             return q_BC @ self.frame.T
-        angles = scaled_BD @ self.frequencies
-        v_BF = torch.cat([angles.cos(), angles.sin()], dim=1) / angles.shape[1] ** 0.5
+        u_BF = functional.normalize(scaled_BD @ self.components - self.center, dim=1)
         missing = (self.length - q_BC.square().sum(dim=1, keepdim=True)).clamp(min=0)
-        return torch.cat([q_BC, (FILL * missing).sqrt() * v_BF], dim=1) @ self.frame.T
+        return torch.cat([q_BC, (FILL * missing).sqrt() * u_BF], dim=1) @ self.frame.T
+
+
+def _whitened(x_ND: Tensor, n: int) -> Tensor:
+    """Directions of the leading principal components over their singular values, at most n."""
+    wide = x_ND.shape[0] < x_ND.shape[1]
+    variances, vectors = torch.linalg.eigh(x_ND @ x_ND.T if wide else x_ND.T @ x_ND)
+    variances, vectors = variances.flip(0)[:n], vectors.flip(1)[:, :n]
+    kept = variances > max(NEGLIGIBLE * float(variances[0]), NEGLIGIBLE)
+    variances, vectors = variances[kept], vectors[:, kept]
+    whitened_DF: Tensor = x_ND.T @ vectors / variances if wide else vectors / variances.sqrt()
+    return whitened_DF
