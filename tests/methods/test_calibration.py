@@ -1,13 +1,12 @@
-"""Temperatures and weights against logits of known temperature, and against brute force."""
+"""Temperatures against logits of known temperature, and against brute force."""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
 from scipy.special import expit, softmax
-from sklearn.metrics import log_loss
 
-from commonspace.methods.calibration import PULL, fit_temperature, fit_weights, posterior
+from commonspace.methods.calibration import PULL, calibrated_error, fit_temperature, posterior
 
 
 def drawn(n: int, *, several: bool, n_classes: int = 4, seed: int = 0):
@@ -59,8 +58,6 @@ def test_one_row_moves_the_temperature_a_little_and_is_never_nan(scale, several,
     assert np.exp(-2.5) <= found <= np.exp(3)
     if scale <= 1:
         assert found == pytest.approx(1, rel=0.4)
-    weights = fit_weights([logits, -logits, logits], y, several=several)
-    assert np.isfinite(weights).all() and weights.sum() == pytest.approx(1)
 
 
 def test_several_classes_of_a_row_count_in_shares():
@@ -76,38 +73,23 @@ def test_several_classes_of_a_row_count_in_shares():
 
 
 @pytest.mark.parametrize("several", [False, True])
-def test_the_expert_that_knows_gets_the_weight(several):
-    logits, y = drawn(400, several=several)
-    noise = 2 * np.random.default_rng(9).normal(size=logits.shape)
-    right_first = fit_weights([logits, noise], y, several=several)
-    right_last = fit_weights([noise, noise, logits], y, several=several)
-    assert right_first[0] >= 0.8 and right_last[2] >= 0.8
-    for weights in (right_first, right_last):
-        assert weights.sum() == pytest.approx(1) and (weights >= 0).all()
+def test_the_error_is_the_brier_score_at_the_best_temperature(several):
+    logits, y = drawn(200, several=several)
+    total = 0.0
+    for row, labels in zip(logits / fit_temperature(logits, y, several=several), y, strict=True):
+        q = expit(row) if several else softmax(row)
+        total += sum((q[k] - labels[k]) ** 2 for k in range(len(q)))
+    found = calibrated_error(logits, y, several=several)
+    assert found == pytest.approx(total / len(y))
+    assert calibrated_error(7 * logits, y, several=several) == pytest.approx(found, rel=1e-2)
+    worse = logits + 2 * np.random.default_rng(9).normal(size=logits.shape)
+    assert calibrated_error(worse, y, several=several) > 1.1 * found
 
 
-@pytest.mark.parametrize("n_experts", [1, 2, 3, 6])
-def test_equal_experts_get_equal_weights(n_experts):
-    """To the width of the grid on which a share is sought."""
-    logits, y = drawn(100, several=False)
-    weights = fit_weights([logits] * n_experts, y, several=False)
-    np.testing.assert_allclose(weights, 1 / n_experts, atol=0.04)
-    assert len(weights) == n_experts and weights.sum() == pytest.approx(1)
-
-
-def test_two_experts_get_the_best_weight_of_the_grid():
-    logits, y = drawn(50, several=False, seed=3)
-    other = logits + 2 * np.random.default_rng(4).normal(size=logits.shape)
-    p, q = posterior(logits, several=False), posterior(other, several=False)
-    labels = np.arange(4)
-    grid = np.linspace(0, 1, 11)
-    costs = [
-        log_loss(y.argmax(axis=1), (1 - w) * p + w * q, labels=labels, normalize=False)
-        + PULL * (w - 0.5) ** 2
-        for w in grid
-    ]
-    found = fit_weights([logits, other], y, several=False)
-    assert found[1] == pytest.approx(grid[int(np.argmin(costs))])
+def test_nothing_to_calibrate_on():
+    none = np.empty((0, 3))
+    assert fit_temperature(none, none, several=False) == 1
+    assert np.isnan(calibrated_error(none, none, several=True))
 
 
 def test_posteriors_are_sigmoids_or_a_softmax():

@@ -41,7 +41,6 @@ def make(
             own=space.place(modality),
         )
         made.temperature.copy_(torch.tensor([0.3, 2.0]))
-        made.weight.copy_(torch.tensor([0.7, 0.3]))
         made.inputs.mean.normal_()
         made.inputs.scale.uniform_(0.5, 2)
         made.components.normal_()
@@ -63,13 +62,13 @@ def forward(module: nn.Module, x: np.ndarray) -> np.ndarray:
 
 
 def naive_posterior(encoder: PosteriorEncoder, x: np.ndarray) -> np.ndarray:
-    """The mixture of softmax(logits / T), or of sigmoids, from the experts' logits."""
+    """The mean of softmax(logits / T), or of sigmoids, from the experts' logits."""
     z = np.clip((x - encoder.inputs.mean.numpy()) * encoder.inputs.scale.numpy(), -10, 10)
     q = 0.0
     for k, expert in enumerate(encoder.experts.values()):
         logits = forward(expert, z) / float(encoder.temperature[k])
         share = expit(logits) if encoder.several else softmax(logits, axis=1)
-        q = q + float(encoder.weight[k]) * share
+        q = q + share / len(encoder.experts)
     return q
 
 
@@ -163,17 +162,6 @@ def test_rows_that_do_not_differ_have_no_components(rows):
     encoder.set_components(torch.from_numpy(rows.astype(np.float32)))
     q, z = naive_posterior(encoder, features()), forward(encoder, features())
     np.testing.assert_allclose(z, q @ Space.create(128).basis[:, :5].T, atol=1e-6)
-
-
-def test_an_expert_without_weight_is_not_run():
-    encoder, x, ran = make(), features(), []
-    encoder.weight.copy_(torch.tensor([1.0, 0.0]))
-    expected = naive_posterior(encoder, x)
-    for key, expert in encoder.experts.items():
-        expert.register_forward_hook(lambda *_, key=key: ran.append(key))
-    z = forward(encoder, x)
-    assert ran == ["a"]
-    np.testing.assert_allclose(z @ Space.create(128).basis[:, :5], expected, atol=1e-6)
 
 
 @pytest.mark.parametrize("value", [1e30, -1e30, 3e38])

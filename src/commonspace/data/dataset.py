@@ -173,12 +173,14 @@ class Dataset(Mapping[str, Modality]):
         Returns:
             The rows that stay, and those held back.
         """
+        held = self.held_back(fraction, seed=seed)
+        stay = {name: np.flatnonzero(~mask) for name, mask in held.items()}
+        return self.take(stay), self.take({k: np.flatnonzero(mask) for k, mask in held.items()})
+
+    def held_back(self, fraction: float, *, seed: int) -> dict[str, BoolArray]:
+        """Return which rows of each modality `split` holds back."""
         check_range("fraction", fraction, low=0.0, high=1.0)
-        stay, held = {}, {}
-        for name, part in self.parts.items():
-            mask = _held_back(part, fraction, seed)
-            stay[name], held[name] = np.flatnonzero(~mask), np.flatnonzero(mask)
-        return self.take(stay), self.take(held)
+        return {name: _held_back(part, fraction, seed) for name, part in self.parts.items()}
 
     def with_classes(self, classes: Sequence[str]) -> Dataset:
         """Return the same rows over another list of classes (see `Labels.with_classes`)."""

@@ -17,17 +17,17 @@ from torch import Tensor, nn
 
 from commonspace.disk import sha256_bytes
 from commonspace.methods.base import standardization
-from commonspace.methods.calibration import calibrated_loss, fit_temperature, fit_weights
+from commonspace.methods.calibration import calibrated_error, fit_temperature
 from commonspace.networks import PosteriorEncoder, SupervisedAutoencoder
 from commonspace.objectives import log_loss, reconstruction_loss, supervised_loss
 from commonspace.training import History, Settings, compute_settings, derive_seed, train
 from commonspace.training.checkpoint import Checkpoint
 from commonspace.training.loop import Callback, Networks, Rows
-from commonspace.types import AnyArray, Float32Array, JsonDict
+from commonspace.types import AnyArray, BoolArray, Float32Array, FloatArray, JsonDict
 
 FORWARD_ROWS = 4096
 MIN_STEPS, MAX_STEPS = 300, 6000
-FEWEST_PASSES, MOST_PASSES, PASSES_AT_1024 = 20, 50, 25
+FEWEST_PASSES, MOST_PASSES, PASSES_AT_1024 = 15, 50, 20
 COMPONENT_ROWS = 1024  # are enough to find a few dozen principal components
 
 
@@ -36,7 +36,7 @@ class Part(Protocol):
 
     name: str
     networks: dict[str, nn.Module]
-    n_rows: int
+    n_rows: dict[str, int]
     rate: float
 
     def loss(self, rows: Rows) -> Tensor:
@@ -59,7 +59,7 @@ class PartsTask:
         self.parts = parts
         named = {key: module for part in parts for key, module in part.networks.items()}
         self.networks = Networks(named)
-        self.n_rows = {key: part.n_rows for part in parts for key in part.networks}
+        self.n_rows = {key: n for part in parts for key, n in part.n_rows.items()}
 
     def learning_rates(self) -> Mapping[str, float]:
         """The rate of each part's networks."""
@@ -82,7 +82,7 @@ class AutoencoderPart:
         self.name, self.rate, self.lam = job["name"], job["rate"], float(options["lam"])
         self.x, self.labels = job["x"], job["labels"]
         self.valid_x, self.valid_labels = _labelled(job["valid_x"], job["valid_labels"])
-        self.n_rows = len(self.x)
+        self.n_rows = {self.name: len(self.x)}
         self.squared = bool(options["squared"])
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(derive_seed(job["seed"], self.name, "initial weights"))
@@ -123,15 +123,18 @@ class AutoencoderPart:
 
 
 class PosteriorPart:
-    """The default recipe: experts of different regularisation, each on the log loss."""
+    """The default recipe: networks of different regularisation, each on the log loss.
+
+    Without validation rows of the caller's, each network holds back rows of its own.
+    """
 
     def __init__(self, job: Mapping[str, Any]) -> None:
         options: JsonDict = job["options"]
-        self.name, self.rate, self.seed = job["name"], job["rate"], job["seed"]
+        held: BoolArray | None = job["held"]
+        self.name, self.rate = job["name"], job["rate"]
         self.several = bool(options["several"])
         self.x, self.labels = job["x"], job["labels"]
-        self.rows = np.flatnonzero(job["known"] if self.several else _has_label(self.labels))
-        self.n_rows = len(self.rows)
+        self.use = job["known"] if self.several else _has_label(self.labels)
         use = job["valid_known"] if self.several else None
         self.valid_x, self.valid_labels = _labelled(job["valid_x"], job["valid_labels"], use)
         with torch.random.fork_rng(devices=[]):
@@ -142,12 +145,19 @@ class PosteriorPart:
         self.networks: dict[str, nn.Module] = {
             f"{self.name}/{key}": expert for key, expert in experts.items()
         }
+        rows_of = [] if held is None else [np.flatnonzero(mask & self.use) for mask in held]
+        self.held = dict(zip(self.networks, rows_of, strict=False))
+        self.rows = {
+            key: np.setdiff1d(np.flatnonzero(self.use), self.held.get(key, ()))
+            for key in self.networks
+        }
+        self.n_rows = {key: len(rows) for key, rows in self.rows.items()}
 
     def loss(self, rows: Rows) -> Tensor:
         """Log loss of one batch for every expert, each with a batch of its own."""
         losses = []
         for key, expert in self.networks.items():
-            index = self.rows[rows[key]]
+            index = self.rows[key][rows[key]]
             if len(index) == 1:  # a batch of one has no spread to normalise by
                 index = np.repeat(index, 2)
             scaled_BD = self.encoder.standardized(as_tensor(self.x[index]))
@@ -156,48 +166,43 @@ class PosteriorPart:
         return torch.stack(losses).sum()
 
     def validate(self) -> Mapping[str, float]:
-        """Log loss of every expert on the validation rows, at its best temperature.
+        """Squared error of every expert's posteriors on its validation rows, calibrated.
 
-        A network grows too sure of itself long before it stops getting better, and the
-        temperature takes that back: raw losses would choose too early an epoch.
+        A network grows too sure of itself long before it stops getting better. The temperature
+        takes that back, and the squared error does not let a few sure mistakes outweigh the rest
+        as the log loss does: either would choose too early an epoch.
         """
-        if not len(self.valid_x):
-            return dict.fromkeys(self.networks, float("nan"))
-        y = self.valid_labels.toarray().astype(np.float64)
         return {
-            key: calibrated_loss(out.double().numpy(), y, several=self.several)
-            for key, out in self._valid_logits()
+            key: calibrated_error(logits, y, several=self.several)
+            for key, logits, y in self._validation()
         }
 
     def finish(self) -> nn.Module:
-        """Calibrate and weigh the experts, and find the principal components."""
+        """Calibrate the experts, and find the principal components."""
         encoder = self.encoder
-        squared = self.labels[self.rows].power(2).sum(axis=1)
+        squared = self.labels[np.flatnonzero(self.use)].power(2).sum(axis=1)
         encoder.length.fill_(max(1.0, float(np.mean(squared))))
-        if len(self.valid_x):
-            self._calibrate()
+        with torch.inference_mode():
+            temperatures = [
+                fit_temperature(logits, y, several=self.several)
+                for _, logits, y in self._validation()
+            ]
+        encoder.temperature.copy_(torch.tensor(temperatures))
         if encoder.components.numel():
             some = np.linspace(0, len(self.x) - 1, min(len(self.x), COMPONENT_ROWS)).astype(int)
             encoder.set_components(encoder.standardized(as_tensor(self.x[some])))
         return encoder
 
-    def _calibrate(self) -> None:
-        y = self.valid_labels.toarray().astype(np.float64)
-        with torch.inference_mode():
-            logits = [out.double().numpy() for _, out in self._valid_logits()]
-        temperatures = [fit_temperature(each, y, several=self.several) for each in logits]
-        scaled = [each / t for each, t in zip(logits, temperatures, strict=True)]
-        weights = fit_weights(scaled, y, several=self.several)
-        self.encoder.temperature.copy_(torch.tensor(temperatures))
-        self.encoder.weight.copy_(torch.tensor(weights))
-
-    def _valid_logits(self) -> Iterator[tuple[str, Tensor]]:
+    def _validation(self) -> Iterator[tuple[str, FloatArray, FloatArray]]:
+        """Of each expert: its key, and logits and labels of its validation rows."""
         for key, expert in self.networks.items():
-            out = [
-                expert(self.encoder.standardized(as_tensor(self.valid_x[rows])))
-                for rows in _blocks(self.valid_x)
-            ]
-            yield key, torch.cat(out)
+            held = self.held.get(key)
+            x, labels = self.valid_x, self.valid_labels
+            if held is not None:
+                x, labels = self.x[held], self.labels[held]
+            out = [expert(self.encoder.standardized(as_tensor(x[rows]))) for rows in _blocks(x)]
+            logits = torch.cat(out) if out else torch.empty(0, labels.shape[1])
+            yield key, logits.double().numpy(), labels.toarray().astype(np.float64)
 
 
 def fit_network(
@@ -208,7 +213,7 @@ def fit_network(
         part = make_part(job)
     history = train(
         PartsTask([part]),
-        settings_for(job, part.n_rows),
+        settings_for(job, max(part.n_rows.values())),
         name=part.name,
         seed=job["seed"],
         checkpoint=checkpoint,
@@ -227,8 +232,9 @@ def fit_jointly(
     """SDML-1: all modalities in one training, one batch of each a step."""
     with compute_settings():
         parts = [make_part(job) for job in jobs]
-    largest = max(range(len(parts)), key=lambda i: parts[i].n_rows)
-    settings = settings_for(jobs[largest], parts[largest].n_rows)
+    sizes = [max(part.n_rows.values()) for part in parts]
+    largest = int(np.argmax(sizes))
+    settings = settings_for(jobs[largest], sizes[largest])
     history = train(
         PartsTask(parts),
         _with_all_decays(settings, jobs),
@@ -276,7 +282,7 @@ def settings_for(job: Mapping[str, Any], n_rows: int) -> Settings:
     """Batch size and epochs, from the number of rows where the caller left them open.
 
     Small sets get small batches, an eighth of the rows, 16 to 128. Wide inputs overfit earlier
-    and cost more, so passes fall with the square root of the number of features, from 50 to 20,
+    and cost more, so passes fall with the square root of the number of features, from 50 to 15,
     within 300 to 6000 steps: a network needs so many to learn, and no more.
     """
     batch = job["batch_size"] or int(np.clip(n_rows // 8, 16, 128))

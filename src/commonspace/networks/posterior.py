@@ -29,7 +29,7 @@ from commonspace.networks.mlp import MLP, Standardize
 from commonspace.types import AnyArray
 
 CLAMP = 10.0  # standard deviations: an outlier beyond says no more than "very large"
-FILL = 0.3  # τ, share of the missing squared length that is put back
+FILL = 0.45  # τ, share of the missing squared length that is put back
 NEGLIGIBLE = 1e-8  # variance of a principal component against the first: no more than rounding
 
 
@@ -62,7 +62,6 @@ class PosteriorEncoder(nn.Module):
 
     Attributes:
         temperature: Divides each expert's logits, shape (n_experts,).
-        weight: Of each expert in the mixture, shape (n_experts,), sum 1.
         length: M, the mean squared norm of a label vector.
         center: Mean of the principal components, shape (n_own,).
         components: Projection on the whitened components, shape (n_features, n_own).
@@ -70,7 +69,6 @@ class PosteriorEncoder(nn.Module):
 
     frame: Tensor
     temperature: Tensor
-    weight: Tensor
     length: Tensor
     center: Tensor
     components: Tensor
@@ -95,7 +93,6 @@ class PosteriorEncoder(nn.Module):
         frame = torch.cat([basis_EF[:, :n_classes], basis_EF[:, first:end]], dim=1)
         self.register_buffer("frame", frame, persistent=False)
         self.register_buffer("temperature", torch.ones(len(experts)))
-        self.register_buffer("weight", torch.full((len(experts),), 1 / len(experts)))
         self.register_buffer("length", torch.ones(()))
         self.register_buffer("center", torch.zeros(end - first))
         self.register_buffer("components", torch.zeros(n_features, end - first))
@@ -115,15 +112,11 @@ class PosteriorEncoder(nn.Module):
 
     def posterior(self, scaled_BD: Tensor) -> Tensor:
         """Calibrated class posteriors of standardised features, shape (B, n_classes)."""
-        out_BC = torch.zeros(len(scaled_BD), 1)
-        for expert, temperature, weight in zip(
-            self.experts.values(), self.temperature, self.weight, strict=True
-        ):
-            if float(weight) > 0:
-                logits_BC = expert(scaled_BD) / temperature
-                share = torch.sigmoid(logits_BC) if self.several else logits_BC.softmax(dim=1)
-                out_BC = out_BC + weight * share
-        return out_BC
+        shares = []
+        for expert, temperature in zip(self.experts.values(), self.temperature, strict=True):
+            logits_BC = expert(scaled_BD) / temperature
+            shares.append(logits_BC.sigmoid() if self.several else logits_BC.softmax(dim=1))
+        return torch.stack(shares).mean(dim=0)
 
     def forward(self, x_BD: Tensor) -> Tensor:
         """Bring raw features to the common space, shape (B, dim)."""
