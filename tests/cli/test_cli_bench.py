@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 from command_line import ran, run
 
-from commonspace.benchmarks import recipe, train
-from commonspace.methods import SDML
+from commonspace.benchmarks import ablation, recipe, train
+from commonspace.methods import SDML, sdml, sdml_training
+from commonspace.networks import posterior
 
 SMALL = ("--rows", 120, "--features", "image=6", "--features", "text=4", "--classes", 3)
 QUICK = ("--dim", 8, "--width", 16, "--epochs", 3, "--repeats", 1, "--effort", 0.01)
@@ -112,3 +113,37 @@ def test_recipe_keeps_finished_cells_and_prints_two_tables(tiny_recipes):
 def test_recipe_names_what_it_does_not_know(arguments, word, tmp_path):
     done = run("bench", "recipe", *arguments, "--data-root", tmp_path, "--cells", tmp_path / "c")
     assert done.code == 2 and word in done.err
+
+
+@pytest.fixture
+def tiny_ablation(monkeypatch, tiny_recipes):
+    small = {"dim": 64, "hidden": (8,), "effort": 0.1, "learning_rate": 0.03, "members": 1}
+    monkeypatch.setitem(ablation.PRESETS, "SDML.fast", lambda **more: SDML(**{**small, **more}))
+    return tiny_recipes
+
+
+def test_ablation_takes_out_one_part_at_a_time(tiny_ablation, tmp_path):
+    cells = ("--cells", tmp_path / "cells")
+    parts = [arg for name in ablation.FACTORS for arg in ("--without", name)]
+    told = ran("bench", "ablation", "--set", tiny_ablation, *cells, *parts)
+    rows = {row["without"]: row for row in told["rows"]}
+    assert list(rows) == list(ablation.FACTORS)
+    whole = rows["nothing"]
+    assert whole["change"] == 0 and 0 < whole["mean_ap"] <= 1
+    for name, row in rows.items():
+        assert row["change"] == pytest.approx(row["mean_ap"] - whole["mean_ap"])
+        if name != "nothing":
+            assert row["change"] or row["change_within"], f"{name} changed nothing"
+    again = ran("bench", "ablation", "--set", tiny_ablation, *cells, *parts)
+    assert again["rows"] == told["rows"]
+
+
+def test_ablation_leaves_the_recipe_as_it_was(tiny_ablation, tmp_path):
+    before = dict(vars(sdml)), dict(vars(posterior)), dict(vars(sdml_training))
+    ran("bench", "ablation", "--set", tiny_ablation, "--cells", tmp_path / "cells")
+    assert (dict(vars(sdml)), dict(vars(posterior)), dict(vars(sdml_training))) == before
+
+
+def test_ablation_names_an_unknown_part(tiny_ablation):
+    done = run("bench", "ablation", "--set", tiny_ablation, "--without", "luck")
+    assert done.code == 2 and "luck" in done.err and "dropout" in done.err

@@ -120,6 +120,40 @@ def recipe(
     _show(result, json)
 
 
+@app.command(epilog="Example: commonspace bench ablation --set wikipedia --without dropout")
+def ablation(
+    sets: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="NAME", help="A known data set; may be repeated."),
+    ] = None,
+    factors: Annotated[
+        list[str] | None,
+        typer.Option("--without", metavar="PART", help="Part to take out; may be repeated."),
+    ] = None,
+    preset: Annotated[str, typer.Option(help="SDML or SDML.fast.")] = "SDML.fast",
+    seeds: Annotated[int, typer.Option(min=1, help="Random states, from 0.")] = 1,
+    data_root: DataRoot = None,
+    cells: Annotated[
+        Path, typer.Option(metavar="DIR", help="Finished cells; what is there is kept.")
+    ] = Path("build/bench/ablation"),
+    json: Json = False,
+) -> None:
+    """Take parts out of SDML's recipe, one at a time, on a share of the training rows."""
+    from commonspace.benchmarks.ablation import FACTORS, bench_ablation
+    from commonspace.benchmarks.recipe import SETS
+
+    result = bench_ablation(
+        sets=sets or SETS,
+        factors=factors or tuple(FACTORS),
+        preset=preset,
+        seeds=seeds,
+        root=data_root,
+        cells=cells,
+        say=lambda line: typer.echo(plain(line), err=True),
+    )
+    _show(result, json)
+
+
 def _widths(features: Sequence[str]) -> dict[str, int]:
     widths: dict[str, int] = {}
     for name, text in parse_pairs("--features", features).items():

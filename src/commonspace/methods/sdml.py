@@ -37,6 +37,7 @@ from commonspace.training import Run, derive_seed, run_all
 from commonspace.types import BoolArray, Float32Array, JsonDict
 
 RELEASED_RATES = {"image": 1e-4, "*": 2e-4}
+SCHEDULE = "one-cycle"
 EXPERTS: dict[str, JsonDict] = {
     "strong": {"input_dropout": 0.2, "dropout": 0.5, "weight_decay": 0.1},
     "light": {"input_dropout": 0.0, "dropout": 0.3, "weight_decay": 0.01},
@@ -268,7 +269,7 @@ class SDML(Method):
             "basis": _basis(space, space.n_classes),
             "options": options,
             "rate": float(rate),
-            "schedule": "one-cycle" if self.variant == "posterior" else "constant",
+            "schedule": SCHEDULE if self.variant == "posterior" else "constant",
             "epochs": self.epochs,
             "effort": float(self.effort),
             "batch_size": self.batch_size,

@@ -1,0 +1,150 @@
+"""What each part of SDML's default recipe is worth: taken out one at a time, set by set.
+
+Scored on a quarter of the *training* split, drawn once, so that the table may decide about the
+recipe without the test split being looked at.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from commonspace.benchmarks.recipe import SETS
+from commonspace.checks import not_found
+from commonspace.data import Dataset, load_dataset
+from commonspace.disk import write_json
+from commonspace.evaluation import Protocol, evaluate
+from commonspace.machine import describe_machine
+from commonspace.methods import SDML, sdml, sdml_training
+from commonspace.networks import posterior
+from commonspace.training import Run
+from commonspace.types import JsonDict
+
+DEVELOPMENT = 0.25
+SPLIT_SEED = 99
+PRESETS: dict[str, Callable[..., SDML]] = {"SDML": SDML, "SDML.fast": SDML.fast}
+Factor = tuple[Mapping[str, Any], Sequence[tuple[Any, str, Any]]]
+
+
+def _experts(**changes: Any) -> dict[str, JsonDict]:
+    return {name: {**options, **changes} for name, options in sdml.EXPERTS.items()}
+
+
+# What is changed: arguments, and constants of the recipe that no user has to know.
+FACTORS: dict[str, Factor] = {
+    "nothing": ({}, ()),
+    "columns of its own": ({}, [(posterior, "FILL", 0.0)]),
+    "dropout": ({}, [(sdml, "EXPERTS", _experts(dropout=0.0, input_dropout=0.0))]),
+    "weight decay": ({}, [(sdml, "EXPERTS", _experts(weight_decay=0.0))]),
+    "batch norm": ({}, [(sdml, "EXPERTS", _experts(batch_norm=False))]),
+    "light network": ({}, [(sdml, "EXPERTS", {"strong": sdml.EXPERTS["strong"]})]),
+    "strong network": ({}, [(sdml, "EXPERTS", {"light": sdml.EXPERTS["light"]})]),
+    "rows held back": ({"validation_fraction": 0.0}, ()),
+    "temperature": ({}, [(sdml_training, "fit_temperature", lambda *_, **__: 1.0)]),
+    "one-cycle": ({}, [(sdml, "SCHEDULE", "constant")]),
+    "half the steps": ({"effort": 0.5}, ()),
+    "small batches": ({"batch_size": 256}, ()),
+}
+
+
+def bench_ablation(
+    *,
+    sets: Sequence[str] = SETS,
+    factors: Sequence[str] = tuple(FACTORS),
+    preset: str = "SDML.fast",
+    seeds: int = 1,
+    root: str | Path | None = None,
+    cells: str | Path = "build/bench/ablation",
+    say: Callable[[str], None] = lambda line: None,
+) -> JsonDict:
+    """Score the recipe without each of its parts on a development split of the training rows.
+
+    Args:
+        sets: Names that `load_dataset` knows.
+        factors: Among `FACTORS`; "nothing" is the recipe as it is.
+        preset: Among `PRESETS`.
+        seeds: How many random states, from 0.
+        root: Where the data sets are.
+        cells: Folder of finished cells; a cell there is not computed again.
+        say: Called with a line after each cell.
+
+    Returns:
+        The form of all benchmarks: rows of "set", "without", "mean_ap", "mean_ap_within" (means
+        over seeds), and "change", "change_within" against "nothing".
+    """
+    for name in factors:
+        if name not in FACTORS:
+            raise not_found("factor", name, FACTORS)
+    if preset not in PRESETS:
+        raise not_found("preset", preset, PRESETS)
+    rows: list[JsonDict] = []
+    for name in sets:
+        parts = load_dataset(name, root=root)["train"].split(DEVELOPMENT, seed=SPLIT_SEED)
+        found = {}
+        for factor in dict.fromkeys(["nothing", *factors]):
+            scores = []
+            for seed in range(seeds):
+                slug = factor.replace(" ", "_")
+                path = Path(cells) / f"{Path(name).name}-{preset}-{slug}-{seed}.json"
+                scores.append(_cell(path, PRESETS[preset], factor, seed, parts))
+                say(f"{path.stem}: {scores[-1]['mean_ap']:.4f} {scores[-1]['mean_ap_within']:.4f}")
+            found[factor] = [
+                float(np.mean([score[key] for score in scores]))
+                for key in ("mean_ap", "mean_ap_within")
+            ]
+            rows.append(_row(name, factor, found))
+    return {"bench": "ablation", "machine": describe_machine(), "rows": rows, "ratios": {}}
+
+
+def _cell(
+    path: Path,
+    make: Callable[..., SDML],
+    factor: str,
+    seed: int,
+    parts: tuple[Dataset, Dataset],
+) -> JsonDict:
+    if path.exists():
+        done: JsonDict = json.loads(path.read_text(encoding="utf-8"))
+        return done
+    arguments, constants = FACTORS[factor]
+    start = time.perf_counter()
+    with _changed(constants):  # constants of this process: workers would not know of them
+        model = make(random_state=seed, **arguments).fit(parts[0], run=Run(jobs=1))
+        report = evaluate(model, parts[1], protocol=Protocol(within=True), n_bootstrap=0)
+    cell: JsonDict = {
+        "mean_ap": report.mean_ap,
+        "mean_ap_within": report.mean_ap_within,
+        "seconds": round(time.perf_counter() - start, 2),
+    }
+    write_json(path, cell)
+    return cell
+
+
+@contextmanager
+def _changed(constants: Sequence[tuple[Any, str, Any]]) -> Iterator[None]:
+    before = [(module, name, getattr(module, name)) for module, name, _ in constants]
+    try:
+        for module, name, value in constants:
+            setattr(module, name, value)
+        yield
+    finally:
+        for module, name, value in before:
+            setattr(module, name, value)
+
+
+def _row(name: str, factor: str, found: Mapping[str, Sequence[float]]) -> JsonDict:
+    (cross, within), (cross_0, within_0) = found[factor], found["nothing"]
+    return {
+        "set": name,
+        "without": factor,
+        "mean_ap": cross,
+        "mean_ap_within": within,
+        "change": cross - cross_0,
+        "change_within": within - within_0,
+    }
