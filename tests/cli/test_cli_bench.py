@@ -7,6 +7,7 @@ import pytest
 from command_line import ran, run
 
 from commonspace.benchmarks import ablation, recipe, train
+from commonspace.data import make_dataset
 from commonspace.methods import SDML, sdml, sdml_training
 from commonspace.networks import posterior
 
@@ -116,10 +117,14 @@ def test_recipe_names_what_it_does_not_know(arguments, word, tmp_path):
 
 
 @pytest.fixture
-def tiny_ablation(monkeypatch, tiny_recipes):
+def tiny_ablation(monkeypatch, tmp_path):
+    """A problem that nothing solves, so that every part of a recipe shows."""
+    make_dataset(n_items=120, n_classes=4, dims={"image": 8, "text": 6}, noise=2.0).save(
+        tmp_path / "tiny"
+    )
     small = {"dim": 64, "hidden": (8,), "effort": 0.1, "learning_rate": 0.03, "members": 1}
     monkeypatch.setitem(ablation.PRESETS, "SDML.fast", lambda **more: SDML(**{**small, **more}))
-    return tiny_recipes
+    return tmp_path / "tiny"
 
 
 def test_ablation_takes_out_one_part_at_a_time(tiny_ablation, tmp_path):
