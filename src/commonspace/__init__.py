@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from commonspace.data import Dataset, Labels, load_dataset
     from commonspace.evaluation import Protocol, Report, evaluate
-    from commonspace.methods import SDML, SM, Ridge
+    from commonspace.methods import SDML, SM, Ridge, Sequential
     from commonspace.space import Space
     from commonspace.store.collection import Collection
     from commonspace.store.models import load, save
@@ -26,6 +26,7 @@ _HOMES = {
     "Ridge": "commonspace.methods",
     "SDML": "commonspace.methods",
     "SM": "commonspace.methods",
+    "Sequential": "commonspace.methods",
     "Space": "commonspace.space",
     "evaluate": "commonspace.evaluation",
     "load": "commonspace.store.models",
@@ -42,6 +43,7 @@ __all__ = [
     "Protocol",
     "Report",
     "Ridge",
+    "Sequential",
     "Space",
     "evaluate",
     "load",

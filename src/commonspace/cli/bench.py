@@ -154,6 +154,46 @@ def ablation(
     _show(result, json)
 
 
+@app.command(epilog="Example: commonspace bench sequential --set digits --orders 5 --plot out.png")
+def sequential(
+    sets: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="NAME", help="A known data set; may be repeated."),
+    ] = None,
+    strategies: Annotated[
+        list[str] | None,
+        typer.Option("--strategy", metavar="NAME", help="Such as replay; may be repeated."),
+    ] = None,
+    orders: Annotated[int, typer.Option(min=1, help="Orders of the modalities.")] = 5,
+    seeds: Annotated[int, typer.Option(min=1, help="Random states of each order, from 0.")] = 1,
+    rows: Annotated[int, typer.Option(min=2, help="Training rows of each modality.")] = 400,
+    test_rows: Annotated[int, typer.Option(min=2, help="Test rows of each modality.")] = 200,
+    memory: Annotated[int, typer.Option(min=1, help="Rows remembered.")] = 200,
+    steps: Annotated[int, typer.Option(min=1, help="Work of a stage.")] = 120,
+    data_root: DataRoot = None,
+    cells: Annotated[
+        Path, typer.Option(metavar="DIR", help="Finished runs; what is there is kept.")
+    ] = Path("build/bench/sequential"),
+    plot: Annotated[Path | None, typer.Option(metavar="FILE", help="Draw it, as PNG.")] = None,
+    json: Json = False,
+) -> None:
+    """Compare ways to learn modality after modality, at equal work and memory."""
+    from commonspace.benchmarks.sequential import CONTESTANTS, SETS, Scale, bench_sequential
+
+    result = bench_sequential(
+        sets=sets or tuple(SETS),
+        contestants=strategies or tuple(CONTESTANTS),
+        orders=orders,
+        seeds=seeds,
+        scale=Scale(rows=rows, test_rows=test_rows, memory=memory, steps=steps),
+        root=data_root,
+        cells=cells,
+        plot=plot,
+        say=lambda line: typer.echo(plain(line), err=True),
+    )
+    _show(result, json)
+
+
 def _widths(features: Sequence[str]) -> dict[str, int]:
     widths: dict[str, int] = {}
     for name, text in parse_pairs("--features", features).items():

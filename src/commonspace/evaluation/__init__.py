@@ -18,6 +18,7 @@ from commonspace.evaluation.metrics import (
 from commonspace.evaluation.plots import plot_curves
 from commonspace.evaluation.protocol import Protocol
 from commonspace.evaluation.report import Report, Score
+from commonspace.evaluation.sequences import Course, score_directions
 from commonspace.evaluation.significance import (
     Comparison,
     Difference,
@@ -30,6 +31,7 @@ from commonspace.evaluation.ties import TiedScore, tied_average_precision
 
 __all__ = [
     "Comparison",
+    "Course",
     "Curves",
     "Difference",
     "Protocol",
@@ -49,6 +51,7 @@ __all__ = [
     "precision_recall_curve",
     "precision_scope_curve",
     "recall_at",
+    "score_directions",
     "score_vectors",
     "sign_flip_p",
     "tied_average_precision",

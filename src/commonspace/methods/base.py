@@ -50,6 +50,7 @@ class Method(BaseEstimator, ABC):
         max_modalities: The most it takes at once; None is any number.
         can_add_modality: Has `fit_modality`.
         can_add_classes: `fit_modality` takes classes that `fit` has not seen.
+        keeps_vectors: `fit_modality` leaves the vectors of the other modalities as they were.
         emits_codes: Has ``encode`` and ``decode``.
         space_: The common space.
         inputs_: Number of features of each modality.
@@ -64,6 +65,7 @@ class Method(BaseEstimator, ABC):
     max_modalities: ClassVar[int | None] = None
     can_add_modality: ClassVar[bool] = False
     can_add_classes: ClassVar[bool] = False
+    keeps_vectors: ClassVar[bool] = True
     emits_codes: ClassVar[bool] = False
 
     space_: Space
@@ -155,7 +157,7 @@ class Method(BaseEstimator, ABC):
         encoder: JsonDict | None = None,
         run: Run | None = None,
     ) -> Self:
-        """Add a modality to a fitted model; nothing that exists changes.
+        """Add a modality to a fitted model; nothing that exists changes where ``keeps_vectors``.
 
         With the same items, labels and ``random_state``, what is learned is the same, to the bit,
         as if the modality had been there from the start.

@@ -3,5 +3,14 @@
 from commonspace.networks.mlp import MLP, Standardize, l2_normalize
 from commonspace.networks.posterior import PosteriorEncoder
 from commonspace.networks.sdml import SupervisedAutoencoder
+from commonspace.networks.unified import Adapter, UnifiedTrunk
 
-__all__ = ["MLP", "PosteriorEncoder", "Standardize", "SupervisedAutoencoder", "l2_normalize"]
+__all__ = [
+    "MLP",
+    "Adapter",
+    "PosteriorEncoder",
+    "Standardize",
+    "SupervisedAutoencoder",
+    "UnifiedTrunk",
+    "l2_normalize",
+]

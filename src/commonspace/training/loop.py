@@ -74,6 +74,8 @@ class Settings:
         betas: Of Adam.
         weight_decay: Of AdamW, decoupled from the gradient; one number, or one a network.
         schedule: "constant", or "one-cycle" (linear warm-up over 10 % of the steps, then cosine).
+        optimizer: "adam", or plain "sgd" without momentum, for rules that say the step themselves.
+        steps: Of an epoch; None makes a pass over the rows of the largest modality.
         clip: Largest gradient norm; None does not clip.
         patience: Stop when no network has improved for so many epochs; None never stops early.
     """
@@ -83,6 +85,8 @@ class Settings:
     betas: tuple[float, float] = (0.5, 0.999)
     weight_decay: float | Mapping[str, float] = 0.0
     schedule: Literal["constant", "one-cycle"] = "constant"
+    optimizer: Literal["adam", "sgd"] = "adam"
+    steps: int | None = None
     clip: float | None = None
     patience: int | None = None
 
@@ -127,7 +131,7 @@ def _train(
     callbacks: Sequence[Callback],
 ) -> History:
     optimizer = _optimizer(task, settings)
-    steps = _steps_per_epoch(task.n_rows, settings.batch_size)
+    steps = settings.steps or _steps_per_epoch(task.n_rows, settings.batch_size)
     schedule = _schedule(settings, steps * settings.epochs)
     state = Progress(task.networks, optimizer)
     if checkpoint is not None:
@@ -165,6 +169,8 @@ def _optimizer(task: Task, settings: Settings) -> torch.optim.Optimizer:
         }
         for key, network in task.networks.items()
     ]
+    if settings.optimizer == "sgd":
+        return torch.optim.SGD(groups, lr=0.0, fused=True)
     return torch.optim.AdamW(groups, betas=settings.betas, fused=True)
 
 

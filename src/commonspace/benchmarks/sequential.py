@@ -1,0 +1,314 @@
+"""Strategies of sequential learning on many orders of the modalities, at equal work and memory.
+
+Every run learns the modalities of a set one by one and is scored after each; runs that are finished
+are kept in a file each. All strategies of `Sequential` differentiate the same number of examples in
+every stage, and those that remember rows remember equally many. "plain" contestants leave out what
+keeps modalities apart in the network: rotated inputs and gates.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import permutations
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from commonspace.checks import check_range, not_found
+from commonspace.data import Dataset, load_dataset
+from commonspace.disk import write_json
+from commonspace.errors import InputError
+from commonspace.evaluation import Course, Protocol, holm, score_directions, sign_flip_p
+from commonspace.machine import describe_machine
+from commonspace.methods import SDML, Sequential
+from commonspace.training import Run
+from commonspace.types import FloatArray, JsonDict
+
+EMOJI = ("image_twemoji", "text_en", "text_fr", "text_ja")
+SETS: dict[str, tuple[str, ...] | None] = {"digits": None, "emoji": EMOJI}
+PLAIN: JsonDict = {"gate": 0.0, "adapter": "pca"}
+CONTESTANTS: dict[str, JsonDict] = {
+    "distill": {},
+    "lookahead": {"strategy": "lookahead"},
+    "replay": {"strategy": "replay"},
+    "mer": {"strategy": "mer"},
+    "agem": {"strategy": "agem"},
+    "ewc": {"strategy": "ewc"},
+    "lwf": {"strategy": "lwf"},
+    "finetune": {"strategy": "finetune"},
+    "joint": {"strategy": "joint"},
+    "plain distill": PLAIN,
+    "plain lookahead": {**PLAIN, "strategy": "lookahead"},
+    "plain replay": {**PLAIN, "strategy": "replay"},
+    "plain finetune": {**PLAIN, "strategy": "finetune"},
+    "plain joint": {**PLAIN, "strategy": "joint"},
+    "SDML": {},
+}
+OURS = "distill"
+
+
+@dataclass(frozen=True)
+class Scale:
+    """How large a run is.
+
+    Attributes:
+        rows: Training rows of each modality, drawn once; all where there are fewer.
+        test_rows: Test rows of each modality.
+        memory: Rows remembered.
+        steps: Work of a stage, see `Sequential`.
+    """
+
+    rows: int = 400
+    test_rows: int = 200
+    memory: int = 200
+    steps: int = 120
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One run: who learns, in which order, from which random state."""
+
+    set_name: str
+    contestant: str
+    order: tuple[str, ...]
+    seed: int
+    scale: Scale
+
+    def learner(self) -> Any:
+        """The method, unfitted."""
+        if self.contestant == "SDML":
+            return SDML.fast(dim=256, random_state=self.seed)
+        settings = {"steps": self.scale.steps, "memory": self.scale.memory}
+        changes = CONTESTANTS[self.contestant]
+        return Sequential(**{**settings, **changes}, random_state=self.seed)
+
+    def file(self, folder: Path, names: Sequence[str]) -> Path:
+        """Where its result is kept; the order is told by the places of the modalities."""
+        order = "".join(str(names.index(name)) for name in self.order)
+        scale = "-".join(map(str, vars(self.scale).values()))
+        stem = f"{Path(self.set_name).name}-{self.contestant}-{order}-{self.seed}-{scale}"
+        return folder / f"{stem.replace(' ', '_')}.json"
+
+
+def bench_sequential(
+    *,
+    sets: Sequence[str] = tuple(SETS),
+    contestants: Sequence[str] = tuple(CONTESTANTS),
+    orders: int = 5,
+    seeds: int = 1,
+    scale: Scale = Scale(),
+    root: str | Path | None = None,
+    cells: str | Path = "build/bench/sequential",
+    plot: str | Path | None = None,
+    say: Callable[[str], None] = lambda line: None,
+) -> JsonDict:
+    """Score strategies on orders of modalities: mean and spread over runs, and paired tests.
+
+    Args:
+        sets: Names that `load_dataset` knows.
+        contestants: Among `CONTESTANTS`.
+        orders: How many orders of the modalities, drawn without repetition, the same for all; as
+            many as there are where that is fewer.
+        seeds: Random states of each order.
+        scale: How large a run is.
+        root: Where the data sets are.
+        cells: Folder of finished runs; a run there is not computed again.
+        plot: Draw the results there, as PNG.
+        say: Called with a line after each run.
+
+    Returns:
+        The form of all benchmarks. Rows have "final", the cross-modal mean AP at the end, its
+        "sd" over runs, "forgetting", "backward", "backward_within", "plasticity" (of all stages),
+        "stale" (queries of the last model on vectors made when each modality was learned),
+        "memory_bytes", "evaluations" (examples differentiated), "parameters" and "seconds".
+        "tests": of "distill" against each other, paired by order and seed, p of a sign-flip test
+        and Holm's correction. "ratios": the share of the way from replay to joint, by set.
+    """
+    check_range("orders", orders, low=1, integer=True)
+    for name in contestants:
+        if name not in CONTESTANTS:
+            raise not_found("contestant", name, CONTESTANTS)
+    rows: list[JsonDict] = []
+    tests: list[JsonDict] = []
+    ratios: dict[str, float] = {}
+    curves: dict[str, dict[str, list[float]]] = {}
+    for name in sets:
+        train, test = _data(name, scale, root)
+        chosen = draw_orders(train.modalities, orders)
+        runs = {
+            who: [
+                _run(Trial(name, who, order, seed, scale), train, test, Path(cells), say)
+                for order in chosen
+                for seed in range(seeds)
+            ]
+            for who in contestants
+        }
+        found = [_row(name, who, done) for who, done in runs.items()]
+        rows += found
+        tests += _tests(name, runs)
+        ratios |= _ratios(name, found)
+        curves[name] = {who: _curve(done) for who, done in runs.items()}
+    for entry, p in zip(tests, holm([test["p"] for test in tests]) if tests else [], strict=True):
+        entry["p_holm"] = float(p)
+    if plot is not None:
+        from commonspace.benchmarks.sequential_plot import plot_sequential
+
+        plot_sequential(rows, curves, plot)
+    return {
+        "bench": "sequential",
+        "machine": describe_machine(),
+        "scale": vars(scale),
+        "rows": rows,
+        "tests": tests,
+        "ratios": ratios,
+    }
+
+
+def draw_orders(names: Sequence[str], n: int) -> list[tuple[str, ...]]:
+    """Orders of the names, seeded, all different; all of them where there are no more than n."""
+    every = list(permutations(names))
+    picked = np.random.default_rng(0).permutation(len(every))[:n]
+    return [every[at] for at in sorted(picked)]
+
+
+def run_trial(trial: Trial, train: Dataset, test: Dataset) -> JsonDict:
+    """Learn modality after modality, scored after each."""
+    model, start = trial.learner(), time.perf_counter()
+    together = trial.contestant.endswith("joint")
+    stages, born, seconds = [], {}, 0.0
+    for t, name in enumerate(trial.order, start=1):
+        begin = time.perf_counter()
+        _advance(model, train, trial.order if together else trial.order[:t])
+        seconds += time.perf_counter() - begin
+        now = {m: model.transform(m, test.x(m)) for m in trial.order[:t]}
+        born[name] = now[name]
+        stages.append(score_directions(now, now, test, protocol=Protocol(within=True)))
+    stale = score_directions(now, born, test)
+    return {
+        **Course(trial.order, tuple(stages)).to_dict(),
+        "stale": float(np.mean(list(stale.values()))),
+        "memory_bytes": getattr(model, "memory_bytes", 0),
+        "evaluations": sum(getattr(model, "evaluations_", {}).values()),
+        "parameters": _parameters(model),
+        "seconds": round(seconds, 2),
+        "seconds_in_all": round(time.perf_counter() - start, 2),
+    }
+
+
+def _advance(model: Any, train: Dataset, names: Sequence[str]) -> None:
+    """Bring a model to the stage at which it knows these modalities."""
+    fitted = hasattr(model, "space_")
+    if fitted and set(names) == set(model.modalities):
+        return
+    if not fitted:
+        model.fit(train.select(list(names)), run=Run(jobs=1))
+    else:
+        part = train[names[-1]]
+        model.fit_modality(names[-1], part.x, part.labels, items=part.items, run=Run(jobs=1))
+
+
+def _parameters(model: Any) -> int:
+    if isinstance(model, Sequential):
+        return model.parameter_counts()["learned"]
+    return sum(p.numel() for network in model.networks_.values() for p in network.parameters())
+
+
+def _data(name: str, scale: Scale, root: str | Path | None) -> tuple[Dataset, Dataset]:
+    data = load_dataset(name, root=root)
+    names = SETS.get(name) or data["train"].modalities
+    if len(names) < 2:
+        raise InputError(f"{name}: expected at least two modalities to learn in turn, got one.")
+    train, test = data["train"].select(names), data["test"].select(names)
+    return _some(train, scale.rows), _some(test, scale.test_rows)
+
+
+def _some(data: Dataset, n: int) -> Dataset:
+    rng = np.random.default_rng(0)
+    rows = {}
+    for name, part in data.items():
+        known = np.flatnonzero(part.labels.known)
+        rows[name] = np.sort(rng.permutation(known)[:n])
+    return data.take(rows)
+
+
+def _run(
+    trial: Trial, train: Dataset, test: Dataset, cells: Path, say: Callable[[str], None]
+) -> JsonDict:
+    path = trial.file(cells, train.modalities)
+    if path.exists():
+        found: JsonDict = json.loads(path.read_text(encoding="utf-8"))
+        return found
+    cell = run_trial(trial, train, test)
+    write_json(path, cell)
+    course = Course.from_dict(cell)
+    say(
+        f"{trial.set_name} {trial.contestant} {','.join(trial.order)} seed {trial.seed}: "
+        f"{course.final:.4f}, forgot {course.forgetting:.4f}, {cell['seconds_in_all']:.1f} s"
+    )
+    return cell
+
+
+def _row(name: str, who: str, cells: Sequence[JsonDict]) -> JsonDict:
+    courses = [Course.from_dict(cell) for cell in cells]
+    final = [course.final for course in courses]
+    plasticity = [np.mean(course.plasticity[1:]) for course in courses]
+
+    def mean(values: Sequence[Any]) -> float | None:
+        value = float(np.mean(values))
+        return value if np.isfinite(value) else None
+
+    return {
+        "set": name,
+        "method": who,
+        "runs": len(cells),
+        "final": mean(final),
+        "sd": float(np.std(final, ddof=1 if len(final) > 1 else 0)),
+        "forgetting": mean([course.forgetting for course in courses]),
+        "backward": mean([course.backward for course in courses]),
+        "backward_within": mean([course.backward_within for course in courses]),
+        "plasticity": mean(plasticity),
+        **{key: mean([cell[key] for cell in cells]) for key in ("stale", "seconds")},
+        **{key: int(cells[0][key]) for key in ("memory_bytes", "evaluations", "parameters")},
+    }
+
+
+def _tests(name: str, runs: Mapping[str, Sequence[JsonDict]]) -> list[JsonDict]:
+    """Ours against each other contestant, paired by order and seed: final mean AP, forgetting."""
+    if OURS not in runs:
+        return []
+    courses = {who: [Course.from_dict(cell) for cell in done] for who, done in runs.items()}
+    out = []
+    for who in runs:
+        for measure in ("final", "forgetting"):
+            gap = _gaps(courses[OURS], courses[who], measure)
+            if who != OURS and np.isfinite(gap).all():
+                found = {"difference": float(gap.mean()), "p": sign_flip_p(gap)}
+                out.append({"set": name, "against": who, "of": measure, "n": len(gap), **found})
+    return out
+
+
+def _gaps(ours: Sequence[Course], theirs: Sequence[Course], measure: str) -> FloatArray:
+    pairs = zip(ours, theirs, strict=True)
+    return np.array([getattr(a, measure) - getattr(b, measure) for a, b in pairs])
+
+
+def _ratios(name: str, rows: Sequence[JsonDict]) -> dict[str, float]:
+    """Share of the way from replay to joint training that is left to go."""
+    final = {row["method"]: row["final"] for row in rows}
+    out = {}
+    for frame in ("", "plain "):
+        low, high = final.get(f"{frame}replay"), final.get(f"{frame}joint")
+        if OURS in final and low is not None and high is not None:
+            left = (high - final[OURS]) / (high - low)
+            out[f"{name}: left of the gap between {frame}replay and {frame}joint"] = left
+    return out
+
+
+def _curve(cells: Sequence[JsonDict]) -> list[float]:
+    """Mean over runs of the cross-modal mean AP after each stage from the second on."""
+    means = np.array([Course.from_dict(cell).means[1:] for cell in cells])
+    return [float(value) for value in means.mean(axis=0)]

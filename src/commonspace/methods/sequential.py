@@ -1,0 +1,448 @@
+"""Sequential cross-modal learning: one network that learns modality after modality.
+
+Most methods train all modalities together, or give each a network of its own. Here one network of
+constant size brings every modality into the space, and meets them one at a time, as a system does
+whose sources change: at stage t only the labelled rows of modality t are there, and a small memory
+of rows of the modalities before. Nothing needs pairs. What has to be prevented is forgetting.
+
+Song and Tan [1, 2] posed this problem and met it by meta-learning. Their method section, losses and
+code are not public: the problem is theirs, everything below is a design of our own.
+
+References:
+    [1] Song, Tan. Sequential Learning for Cross-Modal Retrieval. ICCV Workshops (CroMoL) 2019.
+    [2] Song, Tan. Real-World Cross-Modal Retrieval via Sequential Learning. IEEE TMM 2020.
+    [3] Masse, Grant, Freedman. Alleviating catastrophic forgetting using context-dependent gating
+        and synaptic stabilization. PNAS 2018. doi:10.1073/pnas.1803839115
+    [4] Buzzega et al. Dark Experience for General Continual Learning. NeurIPS 2020.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import ClassVar, Literal
+
+import numpy as np
+import torch
+
+from commonspace.checks import check_one_of, check_range
+from commonspace.data import Dataset, Modality
+from commonspace.disk import sha256_bytes
+from commonspace.errors import InputError, UnsupportedError
+from commonspace.methods.base import Method, MethodState, PartState
+from commonspace.methods.memory import Memory
+from commonspace.methods.sdml_training import FORWARD_ROWS, as_tensor, identity
+from commonspace.methods.sequential_fisher import (
+    FISHER_ROWS,
+    fisher_information,
+    stacked,
+    summed,
+)
+from commonspace.methods.sequential_rows import (
+    answers,
+    as_batch,
+    make_adapter,
+    make_frequencies,
+    placed,
+    prepared,
+    remembered,
+    under,
+)
+from commonspace.methods.sequential_training import (
+    EPOCHS,
+    HOLDING,
+    REMEMBERING,
+    RULES,
+    build_trunk,
+    cost_of_step,
+    fit_stage,
+)
+from commonspace.networks import Adapter, UnifiedTrunk
+from commonspace.space import Space
+from commonspace.training import History, Run, compute_settings, derive_seed, run_all
+from commonspace.types import AnyArray, Float32Array, JsonDict
+
+Strategy = Literal[
+    "consolidate",
+    "distill",
+    "lookahead",
+    "replay",
+    "mer",
+    "agem",
+    "ewc",
+    "lwf",
+    "finetune",
+    "joint",
+]
+INNER = {"lookahead": (1, 0.05), "mer": (8, 0.2)}  # steps and rate of the inner loop
+OUTER_RATE = 0.5  # β of MER: how far along the way of its inner steps
+ROWS_A_CLASS = 50  # of the memory, all modalities together
+PASSES, MIN_STEPS, MAX_STEPS = 25, 300, 6000
+
+
+class Sequential(Method):
+    """One unified model, learned modality after modality, unpaired.
+
+    Every modality has a fixed adapter that nothing trains: standardised features, their leading
+    principal components, turned into R^width by a random rotation of its own. All share one trunk;
+    each opens its own random ``1 - gate`` of the hidden units [3]. The trunk's output h gives the
+    class logits Pᵀh, for the columns P of the space, fixed before anything is learned. Vectors are
+    those of `SDML`: z = P q(x), with q the posterior of the classes, and a share of the missing
+    length in columns that no class owns.
+
+    Stage 1 is ordinary training. Later stages, of batches b of the new modality and m of the
+    memory, take for ``strategy="lookahead"`` the gradient of the mean over j of::
+
+        Q(θ_j) = L(b; θ_j)/t + (t−1)/t · (L(m; θ_j) + keep · mean_m ‖Pᵀh(θ_j) − stored‖² / C)
+        θ_0 = θ,   θ_j = θ_{j−1} − inner_rate · ∇ L(b_j; θ_{j−1}),   b = b_1 … b_{inner_steps}
+
+    so that what is low is the loss *after* steps on the new modality alone; inner steps are then
+    discarded. "distill" is Q(θ) itself, i.e. DER++ [4].
+
+    Args:
+        dim: Dimensions of the common space.
+        width: Of the trunk's input; the most principal components a modality keeps.
+        hidden: Widths of the trunk's hidden layers.
+        gate: Share of the hidden units that is closed to each modality, in [0, 0.95].
+        adapter: "rotate" as above; "pca" leaves out the rotation, so that the components of all
+            modalities meet in the same first inputs; "jl" is a random projection alone.
+        strategy: The rule of an update, see above and `sequential_training.RULES`: "lookahead",
+            "distill", "replay", "mer", "agem", "ewc", "lwf", "finetune"; and "joint", the upper
+            bound, which needs all modalities at once.
+        memory: The most rows remembered, all modalities together; None is 50 a class. "finetune",
+            "ewc", "lwf" and "joint" remember none.
+        keep: Weight of the distance to stored logits ("lookahead", "distill") or to the old
+            network's on new rows ("lwf").
+        inner_steps: Inner steps of "lookahead" and "mer"; None is 1 and 8.
+        inner_rate: Their learning rate; None is 0.05 and 0.2.
+        second_order: Differentiate through the inner steps ("lookahead").
+        learn_rates: Learn an inner rate for each weight, as La-MAML does ("lookahead").
+        last_layer: Inner steps move the trunk's last layer alone, as in OML ("lookahead").
+        strength: Of the penalty of "ewc".
+        steps: Work of a stage, in steps of replay: so many times two batches are differentiated.
+            Rules whose steps cost more take fewer, so that all do equal work. None is 25 passes
+            over the new rows, within 300 to 6000.
+        batch_size: Rows of the new modality a step, and as many of the memory.
+        learning_rate: Of Adam, under a one-cycle schedule.
+        weight_decay: Of Adam.
+        dropout: Of hidden units.
+        input_dropout: Of the adapted inputs.
+        space: The space to train towards; None makes `Space.create(dim, classes)`.
+        random_state: Seed of everything random.
+
+    Attributes:
+        trunk_: The network that all modalities share.
+        adapters_: The fixed adapter of each.
+        memory_: What is remembered; part of the stored model, with the adapted rows it holds.
+        evaluations_: Examples differentiated in each stage.
+
+    Note:
+        `fit` learns the modalities of ``train`` in their order, and is the same, to the bit, as
+        adding them one by one, with saving and loading in between. Adding one *changes the vectors*
+        of those before (``keeps_vectors`` is False): encode stored items again. Validation data are
+        not used: every stage takes all its steps.
+
+    Example:
+        >>> data = Dataset.from_arrays(
+        ...     {"image": np.eye(4, 6), "text": np.eye(4, 3)}, labels=["a", "b", "a", "b"])
+        >>> model = Sequential(dim=8, width=8, hidden=(16,), steps=20).fit(data)
+        >>> model.transform("text", np.eye(4, 3)).shape
+        (4, 8)
+    """
+
+    can_add_modality: ClassVar[bool] = True
+    can_add_classes: ClassVar[bool] = True
+    keeps_vectors: ClassVar[bool] = False
+
+    trunk_: UnifiedTrunk
+    adapters_: dict[str, Adapter]
+    memory_: Memory
+    evaluations_: dict[str, int]
+    infos_: dict[str, JsonDict]
+    penalty_: dict[str, AnyArray]
+
+    def __init__(
+        self,
+        *,
+        dim: int = 256,
+        width: int = 256,
+        hidden: Sequence[int] = (512, 512),
+        gate: float = 0.75,
+        adapter: Literal["rotate", "pca", "jl"] = "rotate",
+        strategy: Strategy = "distill",
+        memory: int | None = None,
+        keep: float = 1.0,
+        inner_steps: int | None = None,
+        inner_rate: float | None = None,
+        second_order: bool = False,
+        learn_rates: bool = False,
+        last_layer: bool = False,
+        strength: float = 100.0,
+        steps: int | None = None,
+        batch_size: int = 64,
+        learning_rate: float = 2e-3,
+        weight_decay: float = 0.01,
+        dropout: float = 0.0,
+        input_dropout: float = 0.0,
+        space: Space | None = None,
+        random_state: int = 0,
+    ) -> None:
+        self.dim = dim
+        self.width = width
+        self.hidden = hidden
+        self.gate = gate
+        self.adapter = adapter
+        self.strategy = strategy
+        self.memory = memory
+        self.keep = keep
+        self.inner_steps = inner_steps
+        self.inner_rate = inner_rate
+        self.second_order = second_order
+        self.learn_rates = learn_rates
+        self.last_layer = last_layer
+        self.strength = strength
+        self.steps = steps
+        self.batch_size = batch_size
+        self.learning_rate = learning_rate
+        self.weight_decay = weight_decay
+        self.dropout = dropout
+        self.input_dropout = input_dropout
+        self.space = space
+        self.random_state = random_state
+
+    def _fit(self, train: Dataset, valid: Dataset | None, run: Run) -> None:
+        self._check_arguments()
+        space = self.space if self.space is not None else Space.create(self.dim, train.classes)
+        if space.dim != self.dim:
+            raise InputError(f"space: expected dim={self.dim} dimensions, got {space.dim}.")
+        self.space_ = space.with_classes(train.classes)
+        data = train.with_classes(self.space_.classes)
+        with compute_settings(), torch.random.fork_rng(devices=[]):
+            torch.manual_seed(derive_seed(self.random_state, "initial weights"))
+            self.trunk_ = build_trunk(self._options())
+        self.adapters_, self.infos_, self.evaluations_ = {}, {}, {}
+        self.memory_ = Memory.empty(self.width, self.space_.n_classes)
+        self.penalty_ = {}
+        seed = derive_seed(self.random_state, "identity")
+        self.frequencies_ = make_frequencies(self.width, self.dim, seed=seed)
+        if self.strategy == "joint":
+            self._learn(dict(data.items()), self.space_, run)
+        else:
+            for name, part in data.items():
+                self._learn({name: part}, self.space_, run)
+
+    def _add(
+        self, modality: str, train: Dataset, valid: Dataset | None, space: Space, run: Run
+    ) -> None:
+        if self.strategy == "joint":
+            raise UnsupportedError(
+                "Sequential(strategy='joint') needs all modalities at once: it is the upper bound "
+                "of the others. Fit again, or choose another strategy."
+            )
+        self._learn(dict(train.items()), space, run)
+
+    def _learn(self, parts: dict[str, Modality], space: Space, run: Run) -> None:
+        """One stage; the model changes when it has succeeded."""
+        usable = {name: self._usable(name, part) for name, part in parts.items()}
+        with compute_settings():
+            made = {name: self._make_adapter(name, part.x) for name, part in usable.items()}
+            new = {name: prepared(made[name], part) for name, part in usable.items()}
+        adapters = {**self.adapters_, **made}
+        infos = {**self.infos_, **{name: _info(part) for name, part in usable.items()}}
+        memory = self.memory_.with_classes(space.n_classes)
+        job = self._job(new, remembered(memory, adapters, infos), space)
+        trunk, history = self._run(job, run)
+        with compute_settings():
+            if self.strategy in REMEMBERING:
+                memory = self._remember(memory, trunk, new, space)
+            if self.strategy in HOLDING:
+                self.penalty_ = self._penalty(trunk, new, space)
+        self.trunk_, self.adapters_, self.infos_, self.memory_ = trunk, adapters, infos, memory
+        for name in parts:
+            self.history_[name] = history
+            self.evaluations_[name] = (job["steps"] * job["cost"] + job["asked"]) // len(parts)
+
+    def _run(self, job: JsonDict, run: Run) -> tuple[UnifiedTrunk, History]:
+        digest = sha256_bytes(identity(job).encode()) if run.checkpoints is not None else ""
+        call = {"job": job, "checkpoint": run.checkpoint(job["name"], digest)}
+        here = replace(run, jobs=1)  # a stage cannot begin before the one before it has ended
+        return run_all(fit_stage, {job["name"]: call}, here, epochs=EPOCHS)[job["name"]]
+
+    def _usable(self, name: str, part: Modality) -> Modality:
+        """Rows to learn from: all that are known where a row may have several classes, or none."""
+        if not part.labels.labelled.any():
+            raise InputError(
+                f"modality {name!r}: Sequential learns from labels, and none of its {len(part)} "
+                "rows has one. Label some rows, or leave the modality out."
+            )
+        use = part.labels.known if part.labels.kind != "single" else part.labels.labelled
+        return part if use.all() else part.take(np.flatnonzero(use))
+
+    def _make_adapter(self, name: str, x: Float32Array) -> Adapter:
+        return make_adapter(
+            x,
+            self.width,
+            self.hidden,
+            kind=self.adapter,
+            gate=self.gate,
+            seed=derive_seed(self.random_state, name, "adapter"),
+        )
+
+    def _job(self, new: dict[str, JsonDict], old: JsonDict, space: Space) -> JsonDict:
+        names, number = list(new), len(self.adapters_) + 1
+        inner_steps, inner_rate = INNER.get(self.strategy, (1, 0.0))
+        inner_steps = self.inner_steps or inner_steps
+        first = number == 1
+        batch = self.batch_size if self.strategy != "joint" else 2 * self.batch_size // len(names)
+        cost = cost_of_step(self.strategy, self.batch_size, first=first, inner_steps=inner_steps)
+        work = 2 * self.batch_size * self._steps(max(len(part["x"]) for part in new.values()))
+        work *= len(names)
+        asked = min(FISHER_ROWS, len(new[names[0]]["x"])) if self.strategy in HOLDING else 0
+        return {
+            "name": names[0] if len(names) == 1 else "joint",
+            "names": names,
+            "number": number,
+            "strategy": self.strategy,
+            "options": self._options(),
+            "directions": space.P,
+            "steps": EPOCHS * max(1, round((work - asked) / cost / EPOCHS)),
+            "cost": cost,
+            "asked": asked,
+            "batch_size": max(1, batch),
+            "rate": float(self.learning_rate),
+            "outer_rate": OUTER_RATE,
+            "weight_decay": float(self.weight_decay),
+            "keep": float(self.keep),
+            "inner_steps": inner_steps,
+            "inner_rate": float(inner_rate if self.inner_rate is None else self.inner_rate),
+            "second_order": self.second_order,
+            "learn_rates": self.learn_rates and self.strategy == "lookahead" and not first,
+            "last_layer": self.last_layer,
+            "strength": float(self.strength),
+            "seed": int(self.random_state),
+            **{f"trunk/{key}": value.numpy() for key, value in self.trunk_.state_dict().items()},
+            **{
+                f"new/{name}/{key}": value
+                for name, part in new.items()
+                for key, value in part.items()
+            },
+            **{f"old/{key}": value for key, value in old.items()},
+            **self.penalty_,
+        }
+
+    def _steps(self, n_rows: int) -> int:
+        if self.steps is not None:
+            return self.steps
+        return int(np.clip(PASSES * n_rows // self.batch_size, MIN_STEPS, MAX_STEPS))
+
+    def _remember(
+        self, memory: Memory, trunk: UnifiedTrunk, new: dict[str, JsonDict], space: Space
+    ) -> Memory:
+        name, part = next(iter(new.items()))
+        logits = answers(trunk, part["x"], part["gate"]) @ space.P
+        seed = derive_seed(self.random_state, name, "memory")
+        rows = Memory.of(len(self.adapters_), part["x"], part["y"], logits, seed=seed)
+        capacity = ROWS_A_CLASS * space.n_classes if self.memory is None else self.memory
+        return memory.joined(rows).cut(capacity)
+
+    def _penalty(
+        self, trunk: UnifiedTrunk, new: dict[str, JsonDict], space: Space
+    ) -> dict[str, AnyArray]:
+        found = fisher_information(trunk, as_batch(next(iter(new.values()))), torch.tensor(space.P))
+        keep = summed if self.strategy == "ewc" else stacked
+        return keep(self.penalty_, found)
+
+    def _options(self) -> JsonDict:
+        return {
+            "width": int(self.width),
+            "hidden": [int(width) for width in self.hidden],
+            "dim": int(self.dim),
+            "dropout": float(self.dropout),
+            "input_dropout": float(self.input_dropout),
+        }
+
+    def _transform(self, modality: str, x_ND: Float32Array) -> Float32Array:
+        adapter, info = self.adapters_[modality], self.infos_[modality]
+        gate = adapter.gate.numpy()[None]
+        out = np.empty((len(x_ND), self.dim), np.float32)
+        with torch.inference_mode():
+            for start in range(0, len(x_ND), FORWARD_ROWS):
+                rows = slice(start, start + FORWARD_ROWS)
+                a_BA = adapter(as_tensor(x_ND[rows]))
+                logits = torch.from_numpy(answers(self.trunk_, a_BA.numpy(), gate) @ self.space_.P)
+                q_BC = logits.sigmoid() if info["several"] else logits.softmax(dim=1)
+                z_BE = placed(q_BC, a_BA, self.space_, info["length"], self.frequencies_)
+                out[rows] = z_BE.numpy()
+        return out
+
+    def parameter_counts(self) -> dict[str, int]:
+        """Numbers that the model holds: "learned" by training, and "fixed" in its adapters."""
+        self.check_fitted()
+        fixed = (buffer.numel() for each in self.adapters_.values() for buffer in each.buffers())
+        learned = (value.numel() for value in self.trunk_.parameters())
+        return {"learned": sum(learned), "fixed": sum(fixed)}
+
+    @property
+    def memory_bytes(self) -> int:
+        """Bytes kept beside the network for learning on: remembered rows, Fisher information."""
+        return self.memory_.n_bytes + sum(array.nbytes for array in self.penalty_.values())
+
+    def _state(self) -> MethodState:
+        parts = {
+            name: PartState(
+                {key: value.numpy() for key, value in adapter.state_dict().items()},
+                {**self.infos_[name], "evaluations": self.evaluations_[name]},
+            )
+            for name, adapter in self.adapters_.items()
+        }
+        trunk = {f"trunk/{key}": value.numpy() for key, value in self.trunk_.state_dict().items()}
+        memory = {f"memory/{key}": value for key, value in self.memory_.arrays().items()}
+        shared = {**trunk, **memory, **self.penalty_, "frequencies": self.frequencies_}
+        return MethodState(parts, shared)
+
+    def _restore(self, state: MethodState) -> None:
+        shared = state.shared
+        self.trunk_ = build_trunk(self._options())
+        self.trunk_.load_state_dict({k: torch.from_numpy(v) for k, v in under(shared, "trunk/")})
+        self.trunk_.eval()
+        self.memory_ = Memory.from_arrays(dict(under(shared, "memory/")))
+        self.frequencies_ = shared["frequencies"]
+        self.penalty_ = {k: v for k, v in shared.items() if "fisher/" in k}
+        self.adapters_, self.infos_, self.evaluations_ = {}, {}, {}
+        for name, part in state.parts.items():
+            adapter = Adapter(self.inputs_[name], self.width, sum(self.hidden))
+            adapter.load_state_dict({k: torch.from_numpy(v) for k, v in part.arrays.items()})
+            self.adapters_[name] = adapter
+            info = dict(part.info)
+            self.evaluations_[name] = info.pop("evaluations")
+            self.infos_[name] = info
+
+    def _check_arguments(self) -> None:
+        check_one_of("strategy", self.strategy, tuple(RULES))
+        check_one_of("adapter", self.adapter, ("rotate", "pca", "jl"))
+        for name in ("dim", "width", "batch_size"):
+            check_range(name, getattr(self, name), low=1, integer=True)
+        for name in ("steps", "inner_steps", "memory"):
+            if getattr(self, name) is not None:
+                check_range(name, getattr(self, name), low=1, integer=True)
+        check_range("gate", self.gate, low=0, high=0.95)
+        for name in ("dropout", "input_dropout"):
+            check_range(name, getattr(self, name), low=0, high=0.95)
+        for name in ("keep", "strength", "weight_decay"):
+            check_range(name, getattr(self, name), low=0, high=1e12)
+        check_range("learning_rate", self.learning_rate, low=1e-12, high=10)
+        if self.inner_rate is not None:
+            check_range("inner_rate", self.inner_rate, low=0, high=10)
+        check_range("random_state", self.random_state, low=0, integer=True)
+        if isinstance(self.hidden, str) or not isinstance(self.hidden, Sequence) or not self.hidden:
+            raise InputError(
+                f"hidden: expected a list of widths as [512, 512], got {self.hidden!r}."
+            )
+        for width in self.hidden:
+            check_range("hidden", width, low=1, integer=True)
+
+
+def _info(part: Modality) -> JsonDict:
+    squared = part.labels.weights.power(2).sum(axis=1)
+    several = part.labels.kind != "single"
+    return {"several": several, "length": max(1.0, float(np.mean(squared)))}

@@ -1,0 +1,204 @@
+"""Rows of sequential learning: adapted on their way in, remembered, and placed in the space."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, fields
+from typing import Any
+
+import numpy as np
+import torch
+from sklearn.decomposition import PCA
+from torch import Tensor
+
+from commonspace.data import Modality
+from commonspace.methods.base import standardization
+from commonspace.methods.memory import Memory
+from commonspace.methods.sdml_training import FORWARD_ROWS, as_tensor
+from commonspace.networks import Adapter, UnifiedTrunk
+from commonspace.space import Space
+from commonspace.types import AnyArray, Float32Array, JsonDict
+
+PCA_ROWS = 20_000  # components are those of so many rows, evenly spread
+FILL = 0.3  # share of the missing squared length that is put back, as in SDML's recipe
+KERNEL_AT_MEDIAN = 16.0  # minus the log of the identity kernel of two rows at median distance
+MIN_RESERVED = 64  # with fewer columns free of classes, filled vectors would collide
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Rows ready for the trunk.
+
+    Attributes:
+        x: Adapted inputs, shape (n, width).
+        gate: Open hidden units, shape (n, n_hidden).
+        y: Label weights, shape (n, n_classes).
+        several: Whether each row's classes are a yes-or-no each, shape (n,).
+        kept: Logits stored with the row, shape (n, n_classes); NaN where there are none.
+    """
+
+    x: Tensor
+    gate: Tensor
+    y: Tensor
+    several: Tensor
+    kept: Tensor
+
+    def take(self, rows: Any) -> Batch:
+        """Some rows."""
+        return Batch(*(getattr(self, field.name)[rows] for field in fields(self)))
+
+    def joined(self, other: Batch) -> Batch:
+        """Both; rows of ``other`` last."""
+        return Batch(
+            *(torch.cat([getattr(self, f.name), getattr(other, f.name)]) for f in fields(self))
+        )
+
+    def chunks(self, n: int) -> list[Batch]:
+        """At most n parts of nearly equal size."""
+        return [self.take(rows) for rows in torch.arange(len(self)).tensor_split(n) if len(rows)]
+
+    def __len__(self) -> int:
+        return len(self.x)
+
+
+def as_batch(arrays: Mapping[str, Any]) -> Batch:
+    """Arrays by the names of `Batch`; one gate or one row of logits stands for all rows."""
+    n = len(arrays["x"])
+    tensors = {field.name: torch.tensor(arrays[field.name]) for field in fields(Batch)}
+    for name in ("gate", "kept"):
+        tensors[name] = tensors[name].expand(n, -1)
+    return Batch(**tensors)
+
+
+def make_adapter(
+    x: Float32Array, width: int, hidden: Sequence[int], *, kind: str, gate: float, seed: int
+) -> Adapter:
+    """Standardise, keep components, turn them, and scale rows to the norm sqrt(width) on average.
+
+    Args:
+        x: Training rows.
+        width: Of the trunk's input.
+        hidden: Widths of the trunk's hidden layers.
+        kind: "rotate", "pca" or "jl", see `Sequential`.
+        gate: Share of each hidden layer to close, at random; one unit stays open.
+        seed: Of everything random.
+    """
+    adapter = Adapter(x.shape[1], width, sum(hidden))
+    mean, scale = standardization(x)
+    adapter.inputs.load_state_dict(
+        {"mean": torch.from_numpy(mean), "scale": torch.from_numpy(scale)}
+    )
+    rng = np.random.default_rng(seed)
+    scaled = adapter.scaled(as_tensor(x[:: -(-len(x) // PCA_ROWS)])).numpy()
+    projection = _projection(scaled, width, kind, rng)
+    norm = float(np.linalg.norm(scaled @ projection, axis=1).mean())
+    projection *= np.sqrt(width) / norm if norm > 0 else 1.0
+    adapter.projection.copy_(torch.from_numpy(projection.astype(np.float32)))
+    opened = [_opened(units, gate, rng) for units in hidden]
+    adapter.gate.copy_(torch.from_numpy(np.concatenate(opened)))
+    return adapter
+
+
+def _projection(scaled: Float32Array, width: int, kind: str, rng: np.random.Generator) -> AnyArray:
+    n, d = scaled.shape
+    if kind == "jl":
+        return np.asarray(rng.standard_normal((d, width)) / np.sqrt(d))
+    k = max(1, min(width, d, n - 1))
+    components = _components(scaled, k, seed=int(rng.integers(1 << 31)))
+    if kind == "pca":
+        return np.pad(components, ((0, 0), (0, width - k)))
+    turn, _ = np.linalg.qr(rng.standard_normal((width, k)))
+    return np.asarray(components @ turn.T)
+
+
+def _components(scaled: Float32Array, k: int, *, seed: int) -> AnyArray:
+    """Leading principal components as columns; of constant rows, the first features."""
+    if len(scaled) < 2 or not scaled.any():
+        return np.eye(scaled.shape[1], k)
+    return np.asarray(PCA(k, random_state=seed).fit(scaled.astype(np.float64)).components_.T)
+
+
+def _opened(units: int, gate: float, rng: np.random.Generator) -> Float32Array:
+    out = np.zeros(units, np.float32)
+    out[rng.permutation(units)[: max(1, round((1 - gate) * units))]] = 1
+    return out
+
+
+def prepared(adapter: Adapter, part: Modality) -> JsonDict:
+    """A modality's rows as arrays that the trunk learns from, by the names of `Batch`."""
+    blocks = range(0, len(part), FORWARD_ROWS)
+    x = [adapter(as_tensor(part.x[at : at + FORWARD_ROWS])).numpy() for at in blocks]
+    y = part.labels.dense()
+    return {
+        "x": np.concatenate(x),
+        "gate": adapter.gate.numpy()[None],
+        "y": y,
+        "several": np.full(len(y), part.labels.kind != "single"),
+        "kept": np.full((1, y.shape[1]), np.nan, np.float32),
+    }
+
+
+def remembered(
+    memory: Memory, adapters: Mapping[str, Adapter], infos: Mapping[str, JsonDict]
+) -> JsonDict:
+    """The rows of a memory, likewise."""
+    gates = np.stack([adapter.gate.numpy() for adapter in adapters.values()])
+    several = np.array([info["several"] for info in infos.values()])
+    return {
+        "x": memory.x,
+        "gate": gates[memory.modality],
+        "y": memory.y,
+        "several": several[memory.modality],
+        "kept": memory.logits,
+    }
+
+
+def answers(trunk: UnifiedTrunk, x_NA: Float32Array, gate_1H: Float32Array) -> Float32Array:
+    """The trunk's output for adapted rows of one modality, shape (n, dim)."""
+    gate = torch.from_numpy(gate_1H)
+    trunk.eval()
+    with torch.inference_mode():
+        blocks = range(0, len(x_NA), FORWARD_ROWS)
+        out = [trunk(as_tensor(x_NA[at : at + FORWARD_ROWS]), gate).numpy() for at in blocks]
+    return np.concatenate(out) if out else np.empty((0, trunk.output.out_features), np.float32)
+
+
+def make_frequencies(width: int, dim: int, *, seed: int) -> Float32Array:
+    """Frequencies of random Fourier features, shape (width, dim // 2).
+
+    Adapted rows have norm sqrt(width) on average, so two rows are about sqrt(2 width) apart: there
+    the kernel is exp(-16), as in SDML's recipe.
+    """
+    rng = np.random.default_rng(seed)
+    spread = np.sqrt(KERNEL_AT_MEDIAN / width)
+    drawn = spread * rng.standard_normal((width, dim // 2))
+    return np.asarray(drawn, dtype=np.float32)
+
+
+def placed(
+    q_BC: Tensor, a_BA: Tensor, space: Space, length: float, frequencies: Float32Array
+) -> Tensor:
+    """Vectors of posteriors: z = P q + sqrt(FILL (M − ‖q‖²)) R v(a), as in `PosteriorEncoder`.
+
+    Args:
+        q_BC: Posterior of the classes.
+        a_BA: Adapted inputs; v(a) are their random Fourier features, a unit vector.
+        space: Its columns are P and R.
+        length: M, the mean squared norm of a label vector.
+        frequencies: Of the features, see `make_frequencies`.
+    """
+    z_BE = q_BC @ torch.tensor(space.P.T)
+    n, half = space.n_classes, max(0, space.dim - space.n_classes) // 2
+    if 2 * half < MIN_RESERVED:
+        return z_BE
+    angles = a_BA @ torch.tensor(frequencies[:, :half])
+    v_BF = torch.cat([angles.cos(), angles.sin()], dim=1) / half**0.5
+    missing = (length - q_BC.square().sum(dim=1, keepdim=True)).clamp(min=0)
+    reserved = torch.tensor(space.basis[:, n : n + 2 * half].T)
+    filled: Tensor = z_BE + (FILL * missing).sqrt() * v_BF @ reserved
+    return filled
+
+
+def under(arrays: Mapping[str, Any], prefix: str) -> Iterator[tuple[str, Any]]:
+    """Entries whose name begins so, without the prefix."""
+    return ((k.removeprefix(prefix), v) for k, v in arrays.items() if k.startswith(prefix))
