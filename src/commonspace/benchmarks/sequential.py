@@ -32,23 +32,25 @@ EMOJI = ("image_twemoji", "text_en", "text_fr", "text_ja")
 SETS: dict[str, tuple[str, ...] | None] = {"digits": None, "emoji": EMOJI}
 PLAIN: JsonDict = {"gate": 0.0, "adapter": "pca"}
 CONTESTANTS: dict[str, JsonDict] = {
-    "distill": {},
+    "hold": {},
+    "ewc": {"strategy": "ewc"},
+    "distill": {"strategy": "distill"},
     "lookahead": {"strategy": "lookahead"},
     "replay": {"strategy": "replay"},
     "mer": {"strategy": "mer"},
     "agem": {"strategy": "agem"},
-    "ewc": {"strategy": "ewc"},
-    "lwf": {"strategy": "lwf"},
+    "lwf": {"strategy": "lwf", "keep": 0.01},
     "finetune": {"strategy": "finetune"},
     "joint": {"strategy": "joint"},
-    "plain distill": PLAIN,
-    "plain lookahead": {**PLAIN, "strategy": "lookahead"},
+    "plain ewc": {**PLAIN, "strategy": "ewc"},
+    "plain distill": {**PLAIN, "strategy": "distill"},
     "plain replay": {**PLAIN, "strategy": "replay"},
     "plain finetune": {**PLAIN, "strategy": "finetune"},
     "plain joint": {**PLAIN, "strategy": "joint"},
     "SDML": {},
 }
-OURS = "distill"
+OURS = "hold"
+NETWORK: JsonDict = {"dim": 128, "width": 256, "hidden": (256, 256)}
 
 
 @dataclass(frozen=True)
@@ -62,10 +64,10 @@ class Scale:
         steps: Work of a stage, see `Sequential`.
     """
 
-    rows: int = 400
-    test_rows: int = 200
+    rows: int = 300
+    test_rows: int = 150
     memory: int = 200
-    steps: int = 120
+    steps: int = 80
 
 
 @dataclass(frozen=True)
@@ -81,8 +83,8 @@ class Trial:
     def learner(self) -> Any:
         """The method, unfitted."""
         if self.contestant == "SDML":
-            return SDML.fast(dim=256, random_state=self.seed)
-        settings = {"steps": self.scale.steps, "memory": self.scale.memory}
+            return SDML.fast(dim=NETWORK["dim"], random_state=self.seed)
+        settings = {**NETWORK, "steps": self.scale.steps, "memory": self.scale.memory}
         changes = CONTESTANTS[self.contestant]
         return Sequential(**{**settings, **changes}, random_state=self.seed)
 
@@ -125,7 +127,7 @@ def bench_sequential(
         "sd" over runs, "forgetting", "backward", "backward_within", "plasticity" (of all stages),
         "stale" (queries of the last model on vectors made when each modality was learned),
         "memory_bytes", "evaluations" (examples differentiated), "parameters" and "seconds".
-        "tests": of "distill" against each other, paired by order and seed, p of a sign-flip test
+        "tests": of "hold" against each other, paired by order and seed, p of a sign-flip test
         and Holm's correction. "ratios": the share of the way from replay to joint, by set.
     """
     check_range("orders", orders, low=1, integer=True)
@@ -142,7 +144,7 @@ def bench_sequential(
         runs = {
             who: [
                 _run(Trial(name, who, order, seed, scale), train, test, Path(cells), say)
-                for order in chosen
+                for order in (chosen if who != "SDML" else chosen[:1])  # which has no order
                 for seed in range(seeds)
             ]
             for who in contestants
@@ -284,8 +286,10 @@ def _tests(name: str, runs: Mapping[str, Sequence[JsonDict]]) -> list[JsonDict]:
     out = []
     for who in runs:
         for measure in ("final", "forgetting"):
+            if who == OURS or len(courses[who]) != len(courses[OURS]):
+                continue
             gap = _gaps(courses[OURS], courses[who], measure)
-            if who != OURS and np.isfinite(gap).all():
+            if np.isfinite(gap).all():
                 found = {"difference": float(gap.mean()), "p": sign_flip_p(gap)}
                 out.append({"set": name, "against": who, "of": measure, "n": len(gap), **found})
     return out

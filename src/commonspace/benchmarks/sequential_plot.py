@@ -13,7 +13,13 @@ from commonspace.disk import atomic_file
 from commonspace.types import JsonDict
 
 _OURS, _OTHER, _BOUND = "#0072B2", "#9aa5b1", "#009E73"
-_SHOWN = {"distill": "#0072B2", "lookahead": "#D55E00", "replay": "#E69F00", "joint": "#009E73"}
+_SHOWN = {
+    "hold": "#0072B2",
+    "distill": "#CC79A7",
+    "lookahead": "#D55E00",
+    "replay": "#E69F00",
+    "joint": "#009E73",
+}
 _PLAIN = "--"
 
 
@@ -74,6 +80,6 @@ def _lines(axis: Any, curves: Mapping[str, Sequence[float]]) -> None:
 
 
 def _colour(who: str) -> str:
-    if who == "distill":
+    if who == "hold":
         return _OURS
     return _BOUND if who.endswith("joint") or who == "SDML" else _OTHER

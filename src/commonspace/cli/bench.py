@@ -166,10 +166,10 @@ def sequential(
     ] = None,
     orders: Annotated[int, typer.Option(min=1, help="Orders of the modalities.")] = 5,
     seeds: Annotated[int, typer.Option(min=1, help="Random states of each order, from 0.")] = 1,
-    rows: Annotated[int, typer.Option(min=2, help="Training rows of each modality.")] = 400,
-    test_rows: Annotated[int, typer.Option(min=2, help="Test rows of each modality.")] = 200,
+    rows: Annotated[int, typer.Option(min=2, help="Training rows of each modality.")] = 300,
+    test_rows: Annotated[int, typer.Option(min=2, help="Test rows of each modality.")] = 150,
     memory: Annotated[int, typer.Option(min=1, help="Rows remembered.")] = 200,
-    steps: Annotated[int, typer.Option(min=1, help="Work of a stage.")] = 120,
+    steps: Annotated[int, typer.Option(min=1, help="Work of a stage.")] = 80,
     data_root: DataRoot = None,
     cells: Annotated[
         Path, typer.Option(metavar="DIR", help="Finished runs; what is there is kept.")

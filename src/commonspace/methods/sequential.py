@@ -63,7 +63,7 @@ from commonspace.training import History, Run, compute_settings, derive_seed, ru
 from commonspace.types import AnyArray, Float32Array, JsonDict
 
 Strategy = Literal[
-    "consolidate",
+    "hold",
     "distill",
     "lookahead",
     "replay",
@@ -122,7 +122,8 @@ class Sequential(Method):
         steps: Work of a stage, in steps of replay: so many times two batches are differentiated.
             Rules whose steps cost more take fewer, so that all do equal work. None is 25 passes
             over the new rows, within 300 to 6000.
-        batch_size: Rows of the new modality a step, and as many of the memory.
+        batch_size: Rows of the new modality a step.
+        recall: Rows of the memory a step, at most ``batch_size``; None is as many as that.
         learning_rate: Of Adam, under a one-cycle schedule.
         weight_decay: Of Adam.
         dropout: Of hidden units.
@@ -169,7 +170,7 @@ class Sequential(Method):
         hidden: Sequence[int] = (512, 512),
         gate: float = 0.75,
         adapter: Literal["rotate", "pca", "jl"] = "rotate",
-        strategy: Strategy = "distill",
+        strategy: Strategy = "hold",
         memory: int | None = None,
         keep: float = 1.0,
         inner_steps: int | None = None,
@@ -177,9 +178,10 @@ class Sequential(Method):
         second_order: bool = False,
         learn_rates: bool = False,
         last_layer: bool = False,
-        strength: float = 100.0,
+        strength: float = 1e6,
         steps: int | None = None,
         batch_size: int = 64,
+        recall: int | None = None,
         learning_rate: float = 2e-3,
         weight_decay: float = 0.01,
         dropout: float = 0.0,
@@ -203,6 +205,7 @@ class Sequential(Method):
         self.strength = strength
         self.steps = steps
         self.batch_size = batch_size
+        self.recall = recall
         self.learning_rate = learning_rate
         self.weight_decay = weight_decay
         self.dropout = dropout
@@ -290,14 +293,15 @@ class Sequential(Method):
 
     def _job(self, new: dict[str, JsonDict], old: JsonDict, space: Space) -> JsonDict:
         names, number = list(new), len(self.adapters_) + 1
-        inner_steps, inner_rate = INNER.get(self.strategy, (1, 0.0))
-        inner_steps = self.inner_steps or inner_steps
-        first = number == 1
-        batch = self.batch_size if self.strategy != "joint" else 2 * self.batch_size // len(names)
-        cost = cost_of_step(self.strategy, self.batch_size, first=first, inner_steps=inner_steps)
-        work = 2 * self.batch_size * self._steps(max(len(part["x"]) for part in new.values()))
-        work *= len(names)
-        asked = min(FISHER_ROWS, len(new[names[0]]["x"])) if self.strategy in HOLDING else 0
+        steps, rate = INNER.get(self.strategy, (1, 0.0))
+        inner_steps = self.inner_steps or steps
+        n_new, n_old = [len(part["x"]) for part in new.values()], len(old["x"])
+        batch = self.batch_size if len(names) == 1 else max(1, 2 * self.batch_size // len(names))
+        recall = min(self.recall or self.batch_size, n_old)
+        in_step = sum(min(batch, n) for n in n_new)
+        cost = cost_of_step(self.strategy, in_step, recall, inner_steps=inner_steps)
+        asked = min(FISHER_ROWS, n_new[0]) if self.strategy in HOLDING else 0
+        work = 2 * self.batch_size * self._steps(max(n_new)) * len(names) - asked
         return {
             "name": names[0] if len(names) == 1 else "joint",
             "names": names,
@@ -305,18 +309,19 @@ class Sequential(Method):
             "strategy": self.strategy,
             "options": self._options(),
             "directions": space.P,
-            "steps": EPOCHS * max(1, round((work - asked) / cost / EPOCHS)),
+            "steps": EPOCHS * max(1, round(work / cost / EPOCHS)),
             "cost": cost,
             "asked": asked,
-            "batch_size": max(1, batch),
+            "batch_size": batch,
+            "recall": recall,
             "rate": float(self.learning_rate),
             "outer_rate": OUTER_RATE,
             "weight_decay": float(self.weight_decay),
             "keep": float(self.keep),
             "inner_steps": inner_steps,
-            "inner_rate": float(inner_rate if self.inner_rate is None else self.inner_rate),
+            "inner_rate": float(rate if self.inner_rate is None else self.inner_rate),
             "second_order": self.second_order,
-            "learn_rates": self.learn_rates and self.strategy == "lookahead" and not first,
+            "learn_rates": self.learn_rates and self.strategy == "lookahead" and n_old > 0,
             "last_layer": self.last_layer,
             "strength": float(self.strength),
             "seed": int(self.random_state),
@@ -425,6 +430,8 @@ class Sequential(Method):
         for name in ("steps", "inner_steps", "memory"):
             if getattr(self, name) is not None:
                 check_range(name, getattr(self, name), low=1, integer=True)
+        if self.recall is not None:
+            check_range("recall", self.recall, low=1, high=self.batch_size, integer=True)
         check_range("gate", self.gate, low=0, high=0.95)
         for name in ("dropout", "input_dropout"):
             check_range(name, getattr(self, name), low=0, high=0.95)

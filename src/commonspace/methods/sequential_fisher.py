@@ -11,13 +11,11 @@ References:
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import numpy as np
 import torch
-from torch import Tensor
-from torch.func import functional_call, grad, vmap
-from torch.nn import functional
+from torch import Tensor, nn
 
 from commonspace.methods.sequential_rows import Batch, under
 from commonspace.networks import UnifiedTrunk
@@ -25,35 +23,41 @@ from commonspace.objectives import class_losses
 from commonspace.types import AnyArray
 
 FISHER_ROWS = 256
-FISHER_CHUNK = 16
 
 
 def fisher_information(trunk: UnifiedTrunk, rows: Batch, p: Tensor) -> dict[str, Tensor]:
     """Mean over up to 256 rows of the squared gradient of their loss, for each parameter.
+
+    The gradient of one row by the weights of a linear layer is δ aᵀ, with a the layer's input and
+    δ the gradient by its output. So the squares of all rows sum to (δ²)ᵀ(a²): one pass for all.
 
     Args:
         trunk: The network.
         rows: Of one modality.
         p: Directions of the classes, shape (dim, n_classes).
     """
-    parameters = {name: value.detach() for name, value in trunk.named_parameters()}
-    several = bool(rows.several[0])
-
-    def loss(values: dict[str, Tensor], x: Tensor, gate: Tensor, y: Tensor) -> Tensor:
-        logits = functional_call(trunk, values, (x[None], gate[None])) @ p
-        if several:
-            return functional.binary_cross_entropy_with_logits(logits, y[None], reduction="sum")
-        return class_losses(logits, y[None], None)[0]
-
-    each = vmap(grad(loss), in_dims=(None, 0, 0, 0))
     n = min(len(rows), FISHER_ROWS)
     some = rows.take(torch.linspace(0, len(rows) - 1, n).long())
-    total = {name: torch.zeros_like(value) for name, value in parameters.items()}
+    seen: dict[str, tuple[Tensor, Tensor]] = {}
+
+    def note(name: str) -> Callable[[nn.Module, tuple[Tensor], Tensor], None]:
+        def keep(_: nn.Module, inputs: tuple[Tensor], output: Tensor) -> None:
+            seen[name] = inputs[0].detach(), output
+
+        return keep
+
+    layers = {k: layer for k, layer in trunk.named_modules() if isinstance(layer, nn.Linear)}
+    hooks = [layer.register_forward_hook(note(k)) for k, layer in layers.items()]
     trunk.eval()
-    for chunk in some.chunks(-(-n // FISHER_CHUNK)):
-        for name, value in each(parameters, chunk.x, chunk.gate, chunk.y).items():
-            total[name] += value.square().sum(dim=0) / n
-    return total
+    losses = class_losses(trunk(some.x, some.gate) @ p, some.y, some.several)
+    for hook in hooks:
+        hook.remove()
+    deltas = torch.autograd.grad(losses.sum(), [output for _, output in seen.values()])
+    found: dict[str, Tensor] = {}
+    for (name, (inputs, _)), delta in zip(seen.items(), deltas, strict=True):
+        found[f"{name}.weight"] = delta.square().T @ inputs.square() / n
+        found[f"{name}.bias"] = delta.square().mean(dim=0)
+    return found
 
 
 def summed(kept: Mapping[str, AnyArray], found: Mapping[str, Tensor]) -> dict[str, AnyArray]:

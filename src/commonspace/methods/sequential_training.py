@@ -88,7 +88,9 @@ class Stage:
         new = taken[0]
         for part in taken[1:]:
             new = new.joined(part)
-        old = None if self.old is None else self.old.take(torch.from_numpy(rows[MEMORY]))
+        old = None
+        if self.old is not None:  # a part of a random batch is a smaller random batch
+            old = self.old.take(torch.from_numpy(rows[MEMORY][: self.job["recall"]]))
         return RULES[self.strategy](self, new, old)
 
     def validate(self) -> Mapping[str, float]:
@@ -176,9 +178,9 @@ def mer(stage: Stage, new: Batch, old: Batch | None) -> Tensor:
         return finetune(stage, new, old)
     start, n = stage.parameters, stage.job["inner_steps"]
     fast = {name: value.detach().requires_grad_() for name, value in start.items()}
-    losses = []
-    for one, other in zip(new.chunks(n), old.chunks(n), strict=False):
-        loss = stage.class_loss(fast, one.joined(other))
+    both, losses = new.joined(old), []
+    for first in range(min(n, len(both))):
+        loss = stage.class_loss(fast, both.take(slice(first, None, n)))
         gradients = torch.autograd.grad(loss, list(fast.values()))
         fast = {
             name: (value - stage.job["inner_rate"] * g).detach().requires_grad_()
@@ -201,14 +203,9 @@ def agem(stage: Stage, new: Batch, old: Batch | None) -> Tensor:
 
 
 def ewc(stage: Stage, new: Batch, old: Batch | None) -> Tensor:
-    """Online EWC: weights that mattered are held near where they were."""
+    """Online EWC: weights that mattered are held near where they were; "hold" likewise."""
     loss = finetune(stage, new, old)
     return loss + stage.held() if stage.fisher else loss
-
-
-def consolidate(stage: Stage, new: Batch, old: Batch | None) -> Tensor:
-    """DER++ and EWC together: rows remembered, and weights held that mattered to more rows."""
-    return distill(stage, new, old) + stage.held() if old is not None else finetune(stage, new, old)
 
 
 def lwf(stage: Stage, new: Batch, old: Batch | None) -> Tensor:
@@ -224,6 +221,7 @@ def lwf(stage: Stage, new: Batch, old: Batch | None) -> Tensor:
 
 
 RULES: dict[str, Callable[[Stage, Batch, Batch | None], Tensor]] = {
+    "hold": ewc,
     "finetune": finetune,
     "ewc": ewc,
     "lwf": lwf,
@@ -232,26 +230,25 @@ RULES: dict[str, Callable[[Stage, Batch, Batch | None], Tensor]] = {
     "replay": replay,
     "distill": distill,
     "lookahead": lookahead,
-    "consolidate": consolidate,
     "joint": finetune,
 }
-REMEMBERING = ("agem", "mer", "replay", "distill", "lookahead", "consolidate")
-HOLDING = ("ewc", "consolidate")
+REMEMBERING = ("agem", "mer", "replay", "distill", "lookahead")
+HOLDING = ("hold", "ewc")
 
 
-def cost_of_step(strategy: str, batch_size: int, *, first: bool, inner_steps: int) -> int:
+def cost_of_step(strategy: str, new: int, old: int, *, inner_steps: int) -> int:
     """Examples differentiated in one step: those that pass forward and backward.
 
-    Every example a pass: replay takes a batch of each kind, look-ahead differentiates the new
-    batch in its inner steps and both batches after each of them.
+    Args:
+        strategy: Among `RULES`.
+        new: Rows of new modalities in a step.
+        old: Rows of the memory in a step, 0 where there are none.
+        inner_steps: Of look-ahead, which differentiates the new rows once in its inner steps, and
+            both kinds after each of them.
     """
-    if strategy == "joint":
-        return 2 * batch_size
-    if first or strategy not in REMEMBERING:
-        return batch_size
-    if strategy == "lookahead":
-        return batch_size + 2 * batch_size * inner_steps
-    return 2 * batch_size
+    if strategy == "lookahead" and old:
+        return new + (new + old) * inner_steps
+    return new + (old if strategy in REMEMBERING else 0)
 
 
 def fit_stage(

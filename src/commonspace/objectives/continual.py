@@ -20,7 +20,7 @@ from torch import Tensor
 from torch.nn import functional
 
 
-def class_losses(logits_BC: Tensor, y_BC: Tensor, several_B: Tensor | None) -> Tensor:
+def class_losses(logits_BC: Tensor, y_BC: Tensor, several_B: Tensor) -> Tensor:
     """Negative log likelihood of each row's labels, shape (B,).
 
     Args:
@@ -28,9 +28,8 @@ def class_losses(logits_BC: Tensor, y_BC: Tensor, several_B: Tensor | None) -> T
         y_BC: Label weights.
         several_B: Rows for which every class is a yes-or-no of its own (summed over classes); for
             the others the classes exclude each other, and weights are scaled to sum 1.
-            None: for no row.
     """
-    if several_B is None or not bool(several_B.any()):
+    if not bool(several_B.any()):
         return _exclusive(logits_BC, y_BC)
     each_BC = functional.binary_cross_entropy_with_logits(logits_BC, y_BC, reduction="none")
     return torch.where(several_B, each_BC.sum(dim=1), _exclusive(logits_BC, y_BC))
