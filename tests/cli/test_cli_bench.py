@@ -6,10 +6,7 @@ import numpy as np
 import pytest
 from command_line import ran, run
 
-from commonspace.benchmarks import ablation, recipe, train
-from commonspace.data import make_dataset
-from commonspace.methods import SDML, sdml, sdml_training
-from commonspace.networks import posterior
+from commonspace.benchmarks import ablation, recipe, sequential, train
 
 SMALL = ("--rows", 120, "--features", "image=6", "--features", "text=4", "--classes", 3)
 QUICK = ("--dim", 8, "--width", 16, "--epochs", 3, "--repeats", 1, "--effort", 0.01)
@@ -152,3 +149,47 @@ def test_ablation_leaves_the_recipe_as_it_was(tiny_ablation, tmp_path):
 def test_ablation_names_an_unknown_part(tiny_ablation):
     done = run("bench", "ablation", "--set", tiny_ablation, "--without", "luck")
     assert done.code == 2 and "luck" in done.err and "dropout" in done.err
+
+
+def in_turn(folder, *more):
+    tiny = ("--rows", 20, "--test-rows", 12, "--memory", 9, "--steps", 10, "--orders", 2)
+    cells = ("--cells", folder.parent / "runs")
+    names = ("hold", "replay", "joint")
+    strategies = (arg for name in names for arg in ("--strategy", name))
+    return ("bench", "sequential", "--set", folder, *strategies, *tiny, *cells, *more)
+
+
+def test_sequential_fills_a_table_tests_it_and_draws_it(tiny_recipes, tmp_path):
+    picture = tmp_path / "out.png"
+    first = run(*in_turn(tiny_recipes, "--json", "--plot", picture))
+    assert first.code == 0, first.err
+    found = first.json
+    assert set(found) == {"bench", "machine", "scale", "rows", "tests", "ratios"}
+    assert [row["method"] for row in found["rows"]] == ["hold", "replay", "joint"]
+    for row in found["rows"]:
+        assert row["runs"] == 2 and 0 < row["final"] <= 1 and row["evaluations"] > 0
+    joint, replay = found["rows"][2], found["rows"][1]
+    assert joint["forgetting"] == joint["memory_bytes"] == 0 < replay["memory_bytes"]
+    assert {(test["against"], test["of"]) for test in found["tests"]} == {
+        (who, of) for who in ("replay", "joint") for of in ("final", "forgetting")
+    }
+    final = {row["method"]: row["final"] for row in found["rows"]}
+    (left,) = found["ratios"].values()
+    gap = (final["joint"] - final["hold"]) / (final["joint"] - final["replay"])
+    assert left == pytest.approx(gap)
+    assert picture.read_bytes()[:4] == b"\x89PNG"
+    again = run(*in_turn(tiny_recipes, "--json"))
+    assert (
+        len(first.err.splitlines()) == 6 and not again.err and again.json["rows"] == found["rows"]
+    )
+
+
+def test_sequential_names_what_it_does_not_know(tiny_recipes):
+    done = run("bench", "sequential", "--set", tiny_recipes, "--strategy", "repaly")
+    assert done.code == 2 and "replay" in done.err
+
+
+def test_orders_are_drawn_without_repetition():
+    orders = sequential.draw_orders("abcd", 24)
+    assert len(set(orders)) == 24 and len(sequential.draw_orders("abcde", 7)) == 7
+    assert sequential.draw_orders("abc", 100) == sequential.draw_orders("abc", 6)

@@ -226,3 +226,20 @@ def test_seeds_depend_on_every_name_and_on_nothing_else():
     assert derive_seed(np.int64(7), "a") == derive_seed(7, "a")
     # SHA-256 of "0\0a": the recipe may not change, or seeds no longer give the same models.
     assert derive_seed(0, "a") == 4174393671465045295
+
+
+def test_an_epoch_may_have_a_number_of_steps_of_its_own():
+    seen: list[int] = []
+    task = Regression({"a": 20}, watch=lambda rows: seen.append(len(rows["a"])))
+    history = train(task, Settings(epochs=3, batch_size=8, steps=7), name="t", seed=0)
+    assert seen == [8] * 21 and len(history) == 3
+
+
+def test_plain_gradient_steps_by_hand():
+    task = Regression({"a": 8}, dropout=0)
+    before = [value.detach().clone() for value in task.networks.parameters()]
+    loss = task.loss({"a": np.arange(8)})
+    gradients = torch.autograd.grad(loss, list(task.networks.parameters()))
+    train(task, Settings(epochs=1, batch_size=8, optimizer="sgd"), name="t", seed=0)
+    for old, g, value in zip(before, gradients, task.networks.parameters(), strict=True):
+        torch.testing.assert_close(value.detach(), old - 0.01 * g, rtol=1e-4, atol=1e-6)

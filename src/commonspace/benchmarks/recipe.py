@@ -19,7 +19,7 @@ from commonspace.data import Splits, load_dataset
 from commonspace.disk import write_json
 from commonspace.evaluation import Protocol, Report, chance, evaluate, holm, sign_flip_p
 from commonspace.machine import describe_machine
-from commonspace.methods import SDML, SM, Ridge
+from commonspace.methods import SDML, SM, Ridge, Sequential
 from commonspace.training import Run
 from commonspace.types import FloatArray, JsonDict
 
@@ -41,6 +41,7 @@ METHODS: dict[str, Callable[[int], Any]] = {
     "SDML": lambda seed: SDML(random_state=seed),
     "SDML.fast": lambda seed: SDML.fast(random_state=seed),
     "SDML.best": lambda seed: SDML.best(random_state=seed),
+    "Sequential": lambda seed: Sequential(random_state=seed),
 }
 SEEDLESS = ("SM", "Ridge")
 

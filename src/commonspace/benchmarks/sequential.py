@@ -177,9 +177,16 @@ def draw_orders(names: Sequence[str], n: int) -> list[tuple[str, ...]]:
     return [every[at] for at in sorted(picked)]
 
 
-def run_trial(trial: Trial, train: Dataset, test: Dataset) -> JsonDict:
-    """Learn modality after modality, scored after each."""
-    model, start = trial.learner(), time.perf_counter()
+def run_trial(trial: Trial, train: Dataset, test: Dataset, model: Any = None) -> JsonDict:
+    """Learn modality after modality, scored after each.
+
+    Args:
+        trial: Who learns, in which order.
+        train: Training rows.
+        test: Rows to score.
+        model: Learns in place of the trial's own contestant.
+    """
+    model, start = model or trial.learner(), time.perf_counter()
     together = trial.contestant.endswith("joint")
     stages, born, seconds = [], {}, 0.0
     for t, name in enumerate(trial.order, start=1):

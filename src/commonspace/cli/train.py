@@ -114,7 +114,7 @@ def add_modality(
     data_root: DataRoot = None,
     json: Json = False,
 ) -> None:
-    """Teach a model one more modality; what it knew keeps its bytes."""
+    """Teach a model one more modality; what it knew keeps its bytes, unless it is Sequential."""
     _check_engine(engine)
     from commonspace.data import load_dataset
     from commonspace.store.models import load, save
@@ -289,11 +289,23 @@ def _show_added(
         others = {m: {"before": before[m], "after": after.get(m)} for m in before}
         seconds = model.training_[f"added {name}"]["seconds"]
         result = {"model": str(folder), "added": name, **learned, "seconds": seconds}
-        print_json({**result, "files": others, "others_unchanged": unchanged})
+        kept = unchanged and model.keeps_vectors
+        print_json({**result, "files": others, "others_unchanged": kept})
     else:
         _print_learned({name: learned})
         rows = [[m, before[m][:12], after.get(m, "gone")[:12]] for m in before]
         print_table(["modality", "SHA-256 before", "after"], rows)
-        print_line("the other modalities kept their bytes" if unchanged else "FILES CHANGED")
+        print_line(_what_became_of_others(model, unchanged))
     if not unchanged:
         raise RuntimeError(f"adding {name!r} changed the files of other modalities in {folder}")
+
+
+def _what_became_of_others(model: Method, unchanged: bool) -> str:
+    if not unchanged:
+        return "FILES CHANGED"
+    if model.keeps_vectors:
+        return "the other modalities kept their bytes"
+    return (
+        f"{type(model).__name__} has one network for all, which has changed, and with it the "
+        "vectors of the other modalities: encode stored items again"
+    )

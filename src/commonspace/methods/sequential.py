@@ -2,8 +2,8 @@
 
 Most methods train all modalities together, or give each a network of its own. Here one network of
 constant size brings every modality into the space, and meets them one at a time, as a system does
-whose sources change: at stage t only the labelled rows of modality t are there, and a small memory
-of rows of the modalities before. Nothing needs pairs. What has to be prevented is forgetting.
+whose sources change: at stage t only the labelled rows of modality t are there. Nothing needs
+pairs. What has to be prevented is forgetting.
 
 Song and Tan [1, 2] posed this problem and met it by meta-learning. Their method section, losses and
 code are not public: the problem is theirs, everything below is a design of our own.
@@ -13,7 +13,8 @@ References:
     [2] Song, Tan. Real-World Cross-Modal Retrieval via Sequential Learning. IEEE TMM 2020.
     [3] Masse, Grant, Freedman. Alleviating catastrophic forgetting using context-dependent gating
         and synaptic stabilization. PNAS 2018. doi:10.1073/pnas.1803839115
-    [4] Buzzega et al. Dark Experience for General Continual Learning. NeurIPS 2020.
+    [4] Kirkpatrick et al. Overcoming catastrophic forgetting in neural networks. PNAS 2017.
+    [5] Buzzega et al. Dark Experience for General Continual Learning. NeurIPS 2020.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from typing import ClassVar, Literal
 
 import numpy as np
 import torch
+from torch.nn import functional
 
 from commonspace.checks import check_one_of, check_range
 from commonspace.data import Dataset, Modality
@@ -90,14 +92,22 @@ class Sequential(Method):
     those of `SDML`: z = P q(x), with q the posterior of the classes, and a share of the missing
     length in columns that no class owns.
 
-    Stage 1 is ordinary training. Later stages, of batches b of the new modality and m of the
-    memory, take for ``strategy="lookahead"`` the gradient of the mean over j of::
+    Stage 1 is ordinary training. Later stages, by default, learn on rows of the new modality alone
+    while weights are held that mattered to those before [4]::
+
+        L(b; θ) + strength/2 · Σ F (θ − θ*)²
+
+    with θ* the weights at the start of the stage and F the summed Fisher information of the
+    modalities learned, kept as two vectors a weight matrix. No row is remembered. The look-ahead
+    that meta-learning suggests takes, for batches b of the new modality and m of a memory, the
+    gradient of the mean over j of::
 
         Q(θ_j) = L(b; θ_j)/t + (t−1)/t · (L(m; θ_j) + keep · mean_m ‖Pᵀh(θ_j) − stored‖² / C)
         θ_0 = θ,   θ_j = θ_{j−1} − inner_rate · ∇ L(b_j; θ_{j−1}),   b = b_1 … b_{inner_steps}
 
-    so that what is low is the loss *after* steps on the new modality alone; inner steps are then
-    discarded. "distill" is Q(θ) itself, i.e. DER++ [4].
+    so that what is low is the loss *after* steps on the new modality; inner steps are then
+    discarded. "distill" is Q(θ) itself, i.e. DER++ [5]. At equal work the default ends best and
+    look-ahead behind "distill", see the page on this method: that is why it is not the default.
 
     Args:
         dim: Dimensions of the common space.
@@ -106,11 +116,13 @@ class Sequential(Method):
         gate: Share of the hidden units that is closed to each modality, in [0, 0.95].
         adapter: "rotate" as above; "pca" leaves out the rotation, so that the components of all
             modalities meet in the same first inputs; "jl" is a random projection alone.
-        strategy: The rule of an update, see above and `sequential_training.RULES`: "lookahead",
-            "distill", "replay", "mer", "agem", "ewc", "lwf", "finetune"; and "joint", the upper
-            bound, which needs all modalities at once.
-        memory: The most rows remembered, all modalities together; None is 50 a class. "finetune",
-            "ewc", "lwf" and "joint" remember none.
+        strategy: The rule of an update: "hold" and "lookahead" as above; "ewc" (as "hold", with the
+            whole Fisher information); "distill"; "replay"; "mer"; "agem"; "lwf"; "finetune", which
+            does nothing against forgetting; and "joint", the upper bound, which needs all
+            modalities at once. `sequential_training.RULES` has them.
+        memory: The most rows remembered, all modalities together, balanced over modalities and
+            classes; None is 50 a class. For those that remember: "distill", "lookahead", "replay",
+            "mer", "agem".
         keep: Weight of the distance to stored logits ("lookahead", "distill") or to the old
             network's on new rows ("lwf").
         inner_steps: Inner steps of "lookahead" and "mer"; None is 1 and 8.
@@ -118,7 +130,7 @@ class Sequential(Method):
         second_order: Differentiate through the inner steps ("lookahead").
         learn_rates: Learn an inner rate for each weight, as La-MAML does ("lookahead").
         last_layer: Inner steps move the trunk's last layer alone, as in OML ("lookahead").
-        strength: Of the penalty of "ewc".
+        strength: Of the penalty of "hold" and "ewc".
         steps: Work of a stage, in steps of replay: so many times two batches are differentiated.
             Rules whose steps cost more take fewer, so that all do equal work. None is 25 passes
             over the new rows, within 300 to 6000.
@@ -134,7 +146,8 @@ class Sequential(Method):
     Attributes:
         trunk_: The network that all modalities share.
         adapters_: The fixed adapter of each.
-        memory_: What is remembered; part of the stored model, with the adapted rows it holds.
+        memory_: Rows that are remembered, adapted; they are part of the stored model.
+        penalty_: Fisher information, likewise.
         evaluations_: Examples differentiated in each stage.
 
     Note:
@@ -368,14 +381,16 @@ class Sequential(Method):
 
     def _transform(self, modality: str, x_ND: Float32Array) -> Float32Array:
         adapter, info = self.adapters_[modality], self.infos_[modality]
-        gate = adapter.gate.numpy()[None]
+        gate, p = adapter.gate.numpy()[None], self.space_.P[:, : info["n_classes"]]
+        later = self.space_.n_classes - info["n_classes"]
         out = np.empty((len(x_ND), self.dim), np.float32)
         with torch.inference_mode():
             for start in range(0, len(x_ND), FORWARD_ROWS):
                 rows = slice(start, start + FORWARD_ROWS)
                 a_BA = adapter(as_tensor(x_ND[rows]))
-                logits = torch.from_numpy(answers(self.trunk_, a_BA.numpy(), gate) @ self.space_.P)
+                logits = torch.from_numpy(answers(self.trunk_, a_BA.numpy(), gate) @ p)
                 q_BC = logits.sigmoid() if info["several"] else logits.softmax(dim=1)
+                q_BC = functional.pad(q_BC, (0, later))  # it never saw classes that came later
                 z_BE = placed(q_BC, a_BA, self.space_, info["length"], self.frequencies_)
                 out[rows] = z_BE.numpy()
         return out
@@ -452,4 +467,8 @@ class Sequential(Method):
 def _info(part: Modality) -> JsonDict:
     squared = part.labels.weights.power(2).sum(axis=1)
     several = part.labels.kind != "single"
-    return {"several": several, "length": max(1.0, float(np.mean(squared)))}
+    return {
+        "several": several,
+        "length": max(1.0, float(np.mean(squared))),
+        "n_classes": part.labels.n_classes,
+    }
