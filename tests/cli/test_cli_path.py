@@ -140,6 +140,20 @@ def test_a_modality_joins_and_the_others_keep_their_bytes(model, shop):
     assert again.code == 2 and "there already" in again.err
 
 
+def test_a_method_with_one_network_for_all_says_that_vectors_changed(shop, tmp_path):
+    tiny = ("--set", "hidden=[16]", "--set", "dim=8", "--set", "width=8", "--set", "steps=10")
+    model = tmp_path / "model"
+    learned = ran(
+        "train", shop.data, "--out", model, "--method", "sequential", "--modalities", "image", *tiny
+    )
+    assert learned["method"] == "Sequential" and learned["modalities"]["image"]["epochs"] == 10
+    got = ran("add-modality", model, shop.data, "--modality", "text")
+    assert got["added"] == "text" and not got["others_unchanged"]
+    done = run("add-modality", model, shop.data, "--modality", "audio")
+    assert done.code == 0 and "encode stored items again" in done.out.replace("\n", " ")
+    assert "audio->text" in ran("evaluate", model, shop.data)["directions"]
+
+
 def test_add_modality_shows_both_digests(model, shop):
     done = run("add-modality", model, shop.data, "--modality", "audio", "--jobs", 1)
     line = next(line for line in done.out.splitlines() if line.strip().startswith("image"))
