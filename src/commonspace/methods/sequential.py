@@ -90,7 +90,7 @@ class Sequential(Method):
     each opens its own random ``1 - gate`` of the hidden units [3]. The trunk's output h gives the
     class logits Pᵀh, for the columns P of the space, fixed before anything is learned. Vectors are
     those of `SDML`: z = P q(x), with q the posterior of the classes, and a share of the missing
-    length in columns that no class owns.
+    length in columns of the modality's own.
 
     Stage 1 is ordinary training. Later stages, by default, learn on rows of the new modality alone
     while weights are held that mattered to those before [4]::
@@ -231,7 +231,7 @@ class Sequential(Method):
         space = self.space if self.space is not None else Space.create(self.dim, train.classes)
         if space.dim != self.dim:
             raise InputError(f"space: expected dim={self.dim} dimensions, got {space.dim}.")
-        self.space_ = space.with_classes(train.classes)
+        self.space_ = space.with_classes(train.classes).with_modalities(train)
         data = train.with_classes(self.space_.classes)
         with compute_settings(), torch.random.fork_rng(devices=[]):
             torch.manual_seed(derive_seed(self.random_state, "initial weights"))
@@ -391,7 +391,15 @@ class Sequential(Method):
                 logits = torch.from_numpy(answers(self.trunk_, a_BA.numpy(), gate) @ p)
                 q_BC = logits.sigmoid() if info["several"] else logits.softmax(dim=1)
                 q_BC = functional.pad(q_BC, (0, later))  # it never saw classes that came later
-                z_BE = placed(q_BC, a_BA, self.space_, info["length"], self.frequencies_)
+                own, length = self.space_.place(modality), info["length"]
+                z_BE = placed(
+                    q_BC,
+                    a_BA,
+                    self.space_,
+                    own=own,
+                    length=length,
+                    frequencies=self.frequencies_,
+                )
                 out[rows] = z_BE.numpy()
         return out
 

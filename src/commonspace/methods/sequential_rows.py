@@ -22,7 +22,6 @@ from commonspace.types import AnyArray, Float32Array, JsonDict
 PCA_ROWS = 20_000  # components are those of so many rows, evenly spread
 FILL = 0.3  # share of the missing squared length that is put back, as in SDML's recipe
 KERNEL_AT_MEDIAN = 16.0  # minus the log of the identity kernel of two rows at median distance
-MIN_RESERVED = 64  # with fewer columns free of classes, filled vectors would collide
 
 
 @dataclass(frozen=True)
@@ -164,19 +163,27 @@ def answers(trunk: UnifiedTrunk, x_NA: Float32Array, gate_1H: Float32Array) -> F
 
 
 def make_frequencies(width: int, dim: int, *, seed: int) -> Float32Array:
-    """Frequencies of random Fourier features, shape (width, dim // 2).
+    """Frequencies of random Fourier features [1], shape (width, dim // 16).
 
     Adapted rows have norm sqrt(width) on average, so two rows are about sqrt(2 width) apart: there
-    the kernel is exp(-16), as in SDML's recipe.
+    the kernel is exp(-16), so that only near duplicates look alike.
+
+    References:
+        [1] Rahimi, Recht. Random Features for Large-Scale Kernel Machines. NIPS 2007.
     """
     rng = np.random.default_rng(seed)
-    spread = np.sqrt(KERNEL_AT_MEDIAN / width)
-    drawn = spread * rng.standard_normal((width, dim // 2))
+    drawn = np.sqrt(KERNEL_AT_MEDIAN / width) * rng.standard_normal((width, dim // 16))
     return np.asarray(drawn, dtype=np.float32)
 
 
 def placed(
-    q_BC: Tensor, a_BA: Tensor, space: Space, length: float, frequencies: Float32Array
+    q_BC: Tensor,
+    a_BA: Tensor,
+    space: Space,
+    *,
+    own: tuple[int, int],
+    length: float,
+    frequencies: Float32Array,
 ) -> Tensor:
     """Vectors of posteriors: z = P q + sqrt(FILL (M − ‖q‖²)) R v(a), as in `PosteriorEncoder`.
 
@@ -184,18 +191,19 @@ def placed(
         q_BC: Posterior of the classes.
         a_BA: Adapted inputs; v(a) are their random Fourier features, a unit vector.
         space: Its columns are P and R.
+        own: Where R begins and ends, see `Space.place`.
         length: M, the mean squared norm of a label vector.
         frequencies: Of the features, see `make_frequencies`.
     """
     z_BE = q_BC @ torch.tensor(space.P.T)
-    n, half = space.n_classes, max(0, space.dim - space.n_classes) // 2
-    if 2 * half < MIN_RESERVED:
+    half = (own[1] - own[0]) // 2
+    if not half:
         return z_BE
     angles = a_BA @ torch.tensor(frequencies[:, :half])
     v_BF = torch.cat([angles.cos(), angles.sin()], dim=1) / half**0.5
     missing = (length - q_BC.square().sum(dim=1, keepdim=True)).clamp(min=0)
-    reserved = torch.tensor(space.basis[:, n : n + 2 * half].T)
-    filled: Tensor = z_BE + (FILL * missing).sqrt() * v_BF @ reserved
+    columns = torch.tensor(space.basis[:, own[0] : own[0] + 2 * half].T)
+    filled: Tensor = z_BE + (FILL * missing).sqrt() * v_BF @ columns
     return filled
 
 
