@@ -410,7 +410,7 @@ def test_closed_units_neither_answer_nor_learn():
 
 
 def test_the_network_does_not_grow_and_the_memory_stays_within_its_size(three):
-    model = cs.Sequential(**SMALL).fit(three.select(["image"]))
+    model = cs.Sequential(**SMALL, strategy="distill").fit(three.select(["image"]))
     learned = model.parameter_counts()["learned"]
     for name in ("text", "audio"):
         add(model, three, name)
@@ -442,6 +442,13 @@ def scored() -> dict[str, Course]:
         cell = run_trial(trial, data["train"], data["test"], model)
         found[who] = Course.from_dict(cell)
     return found
+
+
+def test_the_default_remembers_no_row_and_little_else(three):
+    model = cs.Sequential(**SMALL).fit(three)
+    assert not len(model.memory_)
+    vectors = (24 + 12) + (16 + 24) + (16 + 16)  # one a side of each weight matrix
+    assert model.memory_bytes == 4 * (3 * vectors + 24 + 16 + 16)
 
 
 def test_what_is_done_against_forgetting_shows(scored):
