@@ -117,14 +117,13 @@ class Course:
         return {"order": list(self.order), "stages": stages}
 
     @classmethod
-    def from_dict(cls, values: Mapping[str, list[str] | list[dict[str, float]]]) -> Course:
+    def from_dict(cls, values: JsonDict) -> Course:
         """Rebuild a course from `to_dict`."""
-        stages = []
-        for stage in values["stages"]:
-            assert isinstance(stage, dict)
-            parted = {name: name.split(_ARROW) for name in stage}
-            stages.append({(a, b): float(stage[name]) for name, (a, b) in parted.items()})
-        return cls(tuple(map(str, values["order"])), tuple(stages))
+        stages = [
+            {_pair(name): float(value) for name, value in stage.items()}
+            for stage in values["stages"]
+        ]
+        return cls(tuple(values["order"]), tuple(stages))
 
 
 def score_directions(
@@ -163,6 +162,11 @@ def score_directions(
         for gallery in galleries
         if query != gallery or protocol.within
     }
+
+
+def _pair(name: str) -> Pair:
+    query, gallery = name.split(_ARROW)
+    return query, gallery
 
 
 def _crossings(names: Sequence[str]) -> list[Pair]:
