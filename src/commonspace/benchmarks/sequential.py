@@ -153,7 +153,7 @@ def bench_sequential(
         rows += found
         tests += _tests(name, runs)
         ratios |= _ratios(name, found)
-        curves[name] = {who: _curve(done) for who, done in runs.items()}
+        curves[name] = {who: _curve(who, done) for who, done in runs.items()}
     for entry, p in zip(tests, holm([test["p"] for test in tests]) if tests else [], strict=True):
         entry["p_holm"] = float(p)
     if plot is not None:
@@ -322,7 +322,12 @@ def _ratios(name: str, rows: Sequence[JsonDict]) -> dict[str, float]:
     return out
 
 
-def _curve(cells: Sequence[JsonDict]) -> list[float]:
-    """Mean over runs of the cross-modal mean AP after each stage from the second on."""
-    means = np.array([Course.from_dict(cell).means[1:] for cell in cells])
-    return [float(value) for value in means.mean(axis=0)]
+def _curve(who: str, cells: Sequence[JsonDict]) -> list[float]:
+    """Mean over runs of the cross-modal mean AP after each stage from the second on.
+
+    Without an order there are no stages, and the end stands for each of them.
+    """
+    means = np.array([Course.from_dict(cell).means[1:] for cell in cells]).mean(axis=0)
+    if not _has_order(who):
+        means[:] = means[-1]
+    return [float(value) for value in means]
