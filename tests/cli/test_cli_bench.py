@@ -7,6 +7,9 @@ import pytest
 from command_line import ran, run
 
 from commonspace.benchmarks import ablation, recipe, sequential, train
+from commonspace.data import make_dataset
+from commonspace.methods import SDML, sdml, sdml_training
+from commonspace.networks import posterior
 
 SMALL = ("--rows", 120, "--features", "image=6", "--features", "text=4", "--classes", 3)
 QUICK = ("--dim", 8, "--width", 16, "--epochs", 3, "--repeats", 1, "--effort", 0.01)
