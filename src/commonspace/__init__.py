@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from commonspace.data import Dataset, Labels, load_dataset
     from commonspace.evaluation import Protocol, Report, evaluate
-    from commonspace.methods import SDML, SM, Ridge
+    from commonspace.methods import SDML, SM, SPDQ, Ridge
     from commonspace.space import Space
     from commonspace.store.collection import Collection
     from commonspace.store.models import load, save
@@ -26,6 +26,7 @@ _HOMES = {
     "Ridge": "commonspace.methods",
     "SDML": "commonspace.methods",
     "SM": "commonspace.methods",
+    "SPDQ": "commonspace.methods",
     "Space": "commonspace.space",
     "evaluate": "commonspace.evaluation",
     "load": "commonspace.store.models",
@@ -36,6 +37,7 @@ _HOMES = {
 __all__ = [
     "SDML",
     "SM",
+    "SPDQ",
     "Collection",
     "Dataset",
     "Labels",

@@ -3,5 +3,6 @@
 from commonspace.methods.baselines.ridge import Ridge
 from commonspace.methods.baselines.sm import SM
 from commonspace.methods.sdml import SDML
+from commonspace.methods.spdq import SPDQ
 
-__all__ = ["SDML", "SM", "Ridge"]
+__all__ = ["SDML", "SM", "SPDQ", "Ridge"]

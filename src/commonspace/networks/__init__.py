@@ -3,5 +3,14 @@
 from commonspace.networks.mlp import MLP, Standardize, l2_normalize
 from commonspace.networks.posterior import PosteriorEncoder
 from commonspace.networks.sdml import SupervisedAutoencoder
+from commonspace.networks.spdq import Representations, SharedPrivateNetwork
 
-__all__ = ["MLP", "PosteriorEncoder", "Standardize", "SupervisedAutoencoder", "l2_normalize"]
+__all__ = [
+    "MLP",
+    "PosteriorEncoder",
+    "Representations",
+    "SharedPrivateNetwork",
+    "Standardize",
+    "SupervisedAutoencoder",
+    "l2_normalize",
+]

@@ -20,7 +20,7 @@ from scipy.linalg import cho_factor, cho_solve
 
 from commonspace.quantization.alignment import Alignment
 from commonspace.quantization.icm import Assigner
-from commonspace.types import Float32Array, IntArray
+from commonspace.types import AnyArray, Float32Array, IntArray
 
 RIDGE = 1.0  # rows: a codeword of few rows is pulled back, or it would repeat their noise
 
@@ -44,19 +44,25 @@ def one_hot(words_NM: IntArray, *, n_entries: int) -> sparse.csr_array:
 
 
 def update_codebooks(
-    x_NE: Float32Array, words_NM: IntArray, D_MQE: Float32Array, *, ridge: float = RIDGE
+    x_NE: Float32Array,
+    words_NM: IntArray,
+    D_MQE: Float32Array,
+    *,
+    ridge: float = RIDGE,
+    weights: AnyArray | None = None,
 ) -> Float32Array:
-    """Return the minimiser of ``‖X − D B‖² + ridge ‖D − D_before‖²``.
+    """Return the minimiser of ``Σ_n c_n ‖x_n − D b_n‖² + ridge ‖D − D_before‖²``.
 
     The ridge pulls towards the codebooks there were, not towards zero, so that the step never
-    increases ``‖X − D B‖²``, and a codeword that no row uses stays where it is.
+    increases the error, and a codeword that no row uses stays where it is.
     """
     n_words, n_entries, dim = D_MQE.shape
-    b = one_hot(words_NM, n_entries=n_entries)
+    b = one_hot(words_NM, n_entries=n_entries).astype(np.float64)
+    weighted = b if weights is None else b.multiply(weights[:, None]).tocsr()
     residual = x_NE - decode_words(D_MQE, words_NM)
-    normal = (b.T @ b).toarray().astype(np.float64)
+    normal = (weighted.T @ b).toarray()
     normal[np.diag_indices_from(normal)] += ridge
-    change = cho_solve(cho_factor(normal, overwrite_a=True), (b.T @ residual).astype(np.float64))
+    change = cho_solve(cho_factor(normal, overwrite_a=True), weighted.T @ residual.astype(np.float64))
     return np.asarray(D_MQE + change.reshape(n_words, n_entries, dim), dtype=np.float32)
 
 
