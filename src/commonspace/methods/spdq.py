@@ -125,7 +125,7 @@ class SPDQ(Method):
         weight_decay: float = 0.1,
         batch_norm: bool = True,
         standardize: bool = True,
-        rounds: int = 3,
+        rounds: int = 1,
         epochs: int | None = None,
         effort: float = 1.0,
         batch_size: int | None = None,

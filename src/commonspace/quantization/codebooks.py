@@ -58,12 +58,16 @@ def update_codebooks(
     """
     n_words, n_entries, dim = D_MQE.shape
     b = one_hot(words_NM, n_entries=n_entries).astype(np.float64)
+    used = np.flatnonzero(b.sum(axis=0) > 0)
+    b = b[:, used]
     weighted = b if weights is None else b.multiply(weights[:, None]).tocsr()
-    residual = x_NE - decode_words(D_MQE, words_NM)
+    residual = (x_NE - decode_words(D_MQE, words_NM)).astype(np.float64)
     normal = (weighted.T @ b).toarray()
     normal[np.diag_indices_from(normal)] += ridge
-    change = cho_solve(cho_factor(normal, overwrite_a=True), weighted.T @ residual.astype(np.float64))
-    return np.asarray(D_MQE + change.reshape(n_words, n_entries, dim), dtype=np.float32)
+    change = cho_solve(cho_factor(normal, overwrite_a=True), weighted.T @ residual)
+    flat = D_MQE.reshape(-1, dim).copy()
+    flat[used] += change
+    return flat.reshape(n_words, n_entries, dim)
 
 
 def learn_codebooks(
@@ -88,7 +92,7 @@ def learn_codebooks(
         n_entries: Q, codewords each.
         alignment: The norm in which errors count; None is the Euclidean one.
         iterations: Of a closed-form update of D and an assignment each.
-        beam: Of the assignments.
+        beam: Of the first and the last assignment; those between go on from the words there are.
         ridge: Of `update_codebooks`.
         seed: Of k-means.
 
@@ -101,7 +105,7 @@ def learn_codebooks(
     D = np.zeros((n_words, n_entries, x_NE.shape[1]), np.float32)
     D = update_codebooks(x_NE, words, D, ridge=ridge)
     for _ in range(iterations):
-        words = Assigner(D, alignment).assign(x_NE, beam=beam, start=words)
+        words = Assigner(D, alignment).assign(x_NE, start=words)
         D = update_codebooks(x_NE, words, D, ridge=ridge)
     return D, Assigner(D, alignment).assign(x_NE, beam=beam, start=words)
 

@@ -126,14 +126,19 @@ class Assigner:
 
 
 def _best(costs: Float32Array, words: IntArray, kept: int) -> tuple[Float32Array, IntArray]:
-    """Continue the partial codes of each row by their cheapest entries."""
+    """Continue the partial codes of each row by their cheapest entries; overwrites ``costs``.
+
+    A few passes for the smallest are several times faster than a partition.
+    """
     n, _, n_entries = costs.shape
     flat = costs.reshape(n, -1)
     kept = min(kept, flat.shape[1])
-    if kept == 1:
-        chosen = flat.argmin(axis=1)[:, None]
-    else:
-        chosen = np.argpartition(flat, kept - 1, axis=1)[:, :kept]
+    rows = np.arange(n)
+    chosen = np.empty((n, kept), np.int64)
+    errors = np.empty((n, kept), np.float32)
+    for place in range(kept):
+        at = chosen[:, place] = flat.argmin(axis=1)
+        errors[:, place] = flat[rows, at]
+        flat[rows, at] = np.inf
     parents = np.take_along_axis(words, (chosen // n_entries)[:, :, None], axis=1)
-    grown = np.concatenate([parents, (chosen % n_entries)[:, :, None]], axis=2)
-    return np.take_along_axis(flat, chosen, axis=1), grown
+    return errors, np.concatenate([parents, (chosen % n_entries)[:, :, None]], axis=2)

@@ -106,8 +106,7 @@ class Quantizer:
         alignment = None
         if y_NC is not None and self.weight_ > 0:
             alignment = Alignment.of(x_NE, y_NC, weight=self.weight_)
-        self.D_ = self._learn(x_NE, alignment)
-        self._take(self.D_, alignment)
+        self._take(self._learn(x_NE, alignment, self.iterations), alignment)
         return self
 
     def encode(self, vectors: Any) -> UInt8Array:
@@ -166,13 +165,15 @@ class Quantizer:
         self.D_, self.alignment_ = D, alignment
         self._assigner = Assigner(D, alignment)
 
-    def _learn(self, x_NE: Float32Array, alignment: Alignment | None) -> Float32Array:
+    def _learn(
+        self, x_NE: Float32Array, alignment: Alignment | None, iterations: int
+    ) -> Float32Array:
         D, _ = learn_codebooks(
             x_NE,
             n_words=self.n_words,
             n_entries=2**self.bits_per_word,
             alignment=alignment,
-            iterations=self.iterations,
+            iterations=iterations,
             beam=self.beam,
             ridge=self.ridge,
             seed=self.random_state,
@@ -187,7 +188,7 @@ class Quantizer:
 
         def reconstruct(rows: AnyArray, held: AnyArray, weight: float) -> Float32Array:
             alignment = Alignment.of(x_NE[rows], y_NC[rows], weight=weight)
-            D = self._learn(x_NE[rows], alignment)
+            D = self._learn(x_NE[rows], alignment, min(self.iterations, 2))
             words = Assigner(D, alignment).assign(x_NE[held], beam=self.beam)
             return decode_words(D, words)
 
