@@ -19,7 +19,7 @@ from commonspace.data import Splits, load_dataset
 from commonspace.disk import write_json
 from commonspace.evaluation import Protocol, Report, chance, evaluate, holm, sign_flip_p
 from commonspace.machine import describe_machine
-from commonspace.methods import SDML, SM, Ridge
+from commonspace.methods import SDML, SM, SPDQ, Ridge
 from commonspace.training import Run
 from commonspace.types import FloatArray, JsonDict
 
@@ -40,6 +40,7 @@ METHODS: dict[str, Callable[[int], Any]] = {
     "SDML.paper": lambda seed: SDML.paper(random_state=seed),
     "SDML": lambda seed: SDML(random_state=seed),
     "SDML.fast": lambda seed: SDML.fast(random_state=seed),
+    "SPDQ": lambda seed: SPDQ(random_state=seed),
     "SDML.best": lambda seed: SDML.best(random_state=seed),
 }
 SEEDLESS = ("SM", "Ridge")

@@ -154,6 +154,54 @@ def ablation(
     _show(result, json)
 
 
+@app.command(epilog="Example: commonspace bench codes --set wikipedia --bits 32 --seeds 1")
+def codes(
+    sets: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="NAME", help="A known data set; may be repeated."),
+    ] = None,
+    spaces: Annotated[
+        list[str] | None,
+        typer.Option("--space", metavar="NAME", help="SDML or SPDQ; may be repeated."),
+    ] = None,
+    methods: Annotated[
+        list[str] | None,
+        typer.Option("--method", metavar="NAME", help="Such as Quantizer or PQ; may be repeated."),
+    ] = None,
+    bits: Annotated[
+        list[int] | None,
+        typer.Option(min=8, max=128, help="Of a code; may be repeated [default: 8 to 128]."),
+    ] = None,
+    seeds: Annotated[int, typer.Option(min=1, help="Random states, from 0.")] = 3,
+    sizes: Annotated[bool, typer.Option(help="Learn codebooks from fewer rows too.")] = False,
+    data_root: DataRoot = None,
+    cells: Annotated[
+        Path, typer.Option(metavar="DIR", help="Finished cells; what is there is kept.")
+    ] = Path("build/bench/codes"),
+    plots: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Draw pictures into this folder.")
+    ] = None,
+    json: Json = False,
+) -> None:
+    """Score compact codes, ours and FAISS's, at equal bytes on the same vectors."""
+    from commonspace.benchmarks.coders import CODERS
+    from commonspace.benchmarks.codes import BITS, SETS, bench_codes
+
+    result = bench_codes(
+        sets=sets or SETS,
+        spaces=spaces or ("SDML",),
+        methods=methods or tuple(CODERS),
+        bits=bits or BITS,
+        seeds=seeds,
+        sizes=sizes,
+        root=data_root,
+        cells=cells,
+        plots=plots,
+        say=lambda line: typer.echo(plain(line), err=True),
+    )
+    _show(result, json)
+
+
 def _widths(features: Sequence[str]) -> dict[str, int]:
     widths: dict[str, int] = {}
     for name, text in parse_pairs("--features", features).items():
@@ -167,9 +215,10 @@ def _show(result: JsonDict, as_json: bool) -> None:
     if as_json:
         return print_json(result)
     _print_rows(result["rows"])
-    if result.get("tests"):
-        print_line()
-        _print_rows(result["tests"])
+    for more in ("tests", "sizes"):
+        if result.get(more):
+            print_line()
+            _print_rows(result[more])
     for name, value in result["ratios"].items():
         print_line(f"{name}: {value:.3g}")
     return None

@@ -22,7 +22,7 @@ from commonspace.quantization.alignment import Alignment
 from commonspace.quantization.icm import Assigner
 from commonspace.types import AnyArray, Float32Array, IntArray
 
-RIDGE = 1.0  # rows: a codeword of few rows is pulled back, or it would repeat their noise
+RIDGE = 0.3  # rows: a codeword of few rows is pulled back, or it would repeat their noise
 
 
 def decode_words(D_MQE: Float32Array, words_NM: IntArray) -> Float32Array:
