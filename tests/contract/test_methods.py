@@ -59,6 +59,18 @@ CASES = {
     "SDML paper": Case(
         "SDML", {**NETWORK, "variant": "paper", "standardize": False}, unlabelled=True
     ),
+    "SPDQ": Case(
+        "SPDQ",
+        {
+            "bits": 16,
+            "bits_per_word": 4,
+            "shared": 8,
+            "private": 4,
+            "hidden": (16,),
+            "epochs": 3,
+            "batch_size": 16,
+        },
+    ),
     "Ridge": Case("Ridge", {"dim": 8}, random=False),
     "SM": Case("SM", {"C": 0.1}, random=False, grows=False),
 }

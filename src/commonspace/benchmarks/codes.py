@@ -1,9 +1,10 @@
 """What a few bytes a vector cost in mean average precision: ours and FAISS's codes, equal bytes.
 
 Every coder learns from the training vectors of all modalities of one space and codes the test
-vectors; float queries of each modality are ranked against the decoded vectors of every other.
-Each, the float vectors too, takes the better of inner product, which is the asymmetric distance of
-SPDQ, and cosine, so that none loses by a choice of ours. Finished cells are kept in a file each, as `bench_recipe` keeps them.
+vectors; float queries of each modality are ranked against the decoded vectors of every other. Each,
+the float vectors too, takes the better of inner product, which is the asymmetric distance of SPDQ,
+and cosine, so that none loses by a choice of ours. Finished cells are kept in a file each, as
+`bench_recipe` keeps them.
 """
 
 from __future__ import annotations
@@ -117,9 +118,7 @@ class _Bench:
                 rows.append(_row(name, space, method, n_bits, found, whole))
         return rows
 
-    def sizes(
-        self, name: str, space: str, methods: Sequence[str], seeds: int
-    ) -> list[JsonDict]:
+    def sizes(self, name: str, space: str, methods: Sequence[str], seeds: int) -> list[JsonDict]:
         whole = [self.cell(name, space, FLOAT, 0, seed) for seed in range(seeds)]
         rows = []
         for method in SIZE_CODERS:

@@ -113,7 +113,7 @@ class SPDQ(Method):
         private_term: bool = True,
         label_alignment: bool = True,
         beta: float = 1.0,
-        lam: float = 0.1,
+        lam: float = 0.3,
         gamma: float = 1.0,
         orthogonal: bool = True,
         sigmoid: bool | None = None,
@@ -263,7 +263,7 @@ class SPDQ(Method):
         return {
             **named,
             "label_alignment": bool(self.label_alignment),
-            "orthogonal": bool(self.orthogonal),
+            "orthogonal": bool(self.orthogonal and self.label_alignment),
             "bits": int(self.bits),
             "bits_per_word": int(self.bits_per_word),
             "shared": int(self.shared),

@@ -5,9 +5,9 @@ For shared representations S_m of the modalities m and label columns L_m, eqs. 6
     O_q = Σ_m ‖C_m S_m − Z L_m‖²  +  β ‖Z L − D B‖²        C_m C_mᵀ = I,  B one-hot by blocks
 
 The paper has two modalities and pairs; here modalities may be several, with rows of their own, and
-the second term counts a label set with its mean number of rows over modalities, which is the paper's
-sum when rows are paired. All rows of one label set share one target ``Z l``, so everything is
-computed from the sums of S over label sets, and no step depends on the number of rows.
+the second term counts a label set with its mean number of rows over modalities, which is the
+paper's sum when rows are paired. All rows of one label set share one target ``Z l``, so everything
+is computed from the sums of S over label sets, and no step depends on the number of rows.
 
 Without label alignment, an ablation, every item is a label set of its own, and Z its target.
 
@@ -18,7 +18,6 @@ References:
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -70,13 +69,13 @@ class Sums:
     """All that O_q needs to know of one modality's S.
 
     Attributes:
-        s_GE: Sums of the representations over the rows of each label set.
-        counts_G: Rows of each label set.
+        sums: Sums of the representations over the rows of each label set.
+        counts: Rows of each label set.
         squares: Squared Frobenius norm of S.
     """
 
-    s_GE: AnyArray
-    counts_G: AnyArray
+    sums: AnyArray
+    counts: AnyArray
     squares: float
 
     @classmethod
@@ -123,8 +122,8 @@ class LabelQuantizer:
         seed: int,
     ) -> LabelQuantizer:
         """Random prototypes of the length of S, C by Procrustes, D by residual k-means."""
-        dim = next(iter(sums.values())).s_GE.shape[1]
-        n_rows = sum(float(part.counts_G.sum()) for part in sums.values())
+        dim = next(iter(sums.values())).sums.shape[1]
+        n_rows = sum(float(part.counts.sum()) for part in sums.values())
         length = (sum(part.squares for part in sums.values()) / n_rows) ** 0.5
         Z = length * _frame(groups.labels.shape[1], dim, seed)
         targets = np.asarray(groups.labels @ Z, np.float32)
@@ -151,14 +150,14 @@ class LabelQuantizer:
         """Orthogonal Procrustes: ``Z L Sᵀ = U Y Wᵀ``, C = U Wᵀ."""
         targets = groups.labels @ self.Z
         for name, part in sums.items():
-            self.C[name] = _polar(targets.T @ part.s_GE)
+            self.C[name] = _polar(targets.T @ part.sums)
 
     def step_z(self, sums: dict[str, Sums], groups: Groups) -> None:
         """``Z = [Σ C_m S_m L_mᵀ + β D B Lᵀ] ((n_modalities + β) L Lᵀ)⁻¹``, or its polar factor."""
         shares = _shares(sums)
         labels = groups.labels.astype(np.float64)
         decoded = decode_words(self.D, self.words).astype(np.float64)
-        pull = sum(part.s_GE @ self.C[name].T for name, part in sums.items())
+        pull = sum(part.sums @ self.C[name].T for name, part in sums.items())
         right = labels.T @ (pull + self.beta * shares[:, None] * decoded)
         if self.orthogonal:
             length = float(np.linalg.norm(self.Z[0]))
@@ -184,15 +183,15 @@ class LabelQuantizer:
         lengths = np.square(targets).sum(axis=1)
         total = 0.0
         for name, part in sums.items():
-            product = float(((part.s_GE @ self.C[name].T) * targets).sum())
-            total += part.squares - 2 * product + float(part.counts_G @ lengths)
+            product = float(((part.sums @ self.C[name].T) * targets).sum())
+            total += part.squares - 2 * product + float(part.counts @ lengths)
         errors = np.square(targets - decode_words(self.D, self.words)).sum(axis=1)
         return total + self.beta * float(_shares(sums) @ errors)
 
 
 def _shares(sums: dict[str, Sums]) -> AnyArray:
     """Mean number of rows of each label set over the modalities."""
-    return np.asarray(sum(part.counts_G for part in sums.values()) / len(sums))
+    return np.asarray(sum(part.counts for part in sums.values()) / len(sums))
 
 
 def _polar(matrix: AnyArray) -> AnyArray:
@@ -219,6 +218,6 @@ def _solve(gram: sparse.csr_array, right: AnyArray) -> AnyArray:
     return np.asarray(np.linalg.solve(dense, right))
 
 
-def _split(stacked: AnyArray, parts: Sequence[str] | dict[str, AnyArray]) -> dict[str, IntArray]:
-    sizes = np.cumsum([len(part) for part in dict(parts).values()])[:-1]
+def _split(stacked: AnyArray, parts: dict[str, AnyArray]) -> dict[str, IntArray]:
+    sizes = np.cumsum([len(part) for part in parts.values()])[:-1]
     return dict(zip(parts, np.split(stacked.astype(np.int64), sizes), strict=True))

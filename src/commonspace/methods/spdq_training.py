@@ -1,7 +1,7 @@
 """How SPDQ trains: networks by gradient, and before each epoch the quantiser in closed form.
 
-The first epoch has no quantiser yet, as in Algorithm 1's warm start. Then each epoch begins with the
-representations of all training rows under the networks as they are, and C, Z, D and B in turn.
+The first epoch has no quantiser yet, as in Algorithm 1's warm start. Then each epoch begins with
+the representations of all training rows under the networks as they are, and C, Z, D and B in turn.
 """
 
 from __future__ import annotations
@@ -30,6 +30,11 @@ JOINT = "joint"
 
 class QuantizerState(nn.Module):
     """The quantiser as buffers, so that a checkpoint holds it beside the networks."""
+
+    Z: Tensor
+    D: Tensor
+    words: Tensor
+    started: Tensor
 
     def __init__(self, n_prototypes: int, n_groups: int, options: JsonDict) -> None:
         super().__init__()
@@ -73,9 +78,7 @@ class SPDQTask:
 
     def quantizer(self, *, rounds: int) -> LabelQuantizer:
         """The quantiser after more rounds of its steps."""
-        sums = {
-            name: Sums.of(self._shared(name), self.groups, name) for name in self.names
-        }
+        sums = {name: Sums.of(self._shared(name), self.groups, name) for name in self.names}
         options = self.options
         if bool(self.state.started):
             found = LabelQuantizer(
@@ -115,10 +118,10 @@ class SPDQTask:
     ) -> list[Tensor]:
         """α L2 + λ L3 of one modality."""
         options = self.options
-        terms = [options["alpha"] * log_loss(out.logits_BC, y_BC, several=options["sigmoid"])]
+        terms = [options["alpha"] * log_loss(out.logits, y_BC, several=options["sigmoid"])]
         if options["lam"] and bool(self.state.started):
             targets = self.targets[torch.from_numpy(self.groups.index[name][index])]
-            errors = out.s_BE @ self.parts[name].C.T - targets
+            errors = out.shared @ self.parts[name].C.T - targets
             terms.append(options["lam"] * errors.square().sum(dim=1).mean())
         return terms
 
@@ -132,9 +135,9 @@ class SPDQTask:
         terms = []
         for one, other in pairs if options["gamma"] else ():
             a, b, ys = found[one], found[other], (labels[one], labels[other])
-            term = class_mmd(a.s_BE, b.s_BE, *ys, **how)
+            term = class_mmd(a.shared, b.shared, *ys, **how)
             if options["private_term"]:
-                term = term - class_mmd(a.r_BP, b.r_BP, *ys, **how)
+                term = term - class_mmd(a.private, b.private, *ys, **how)
             terms.append(options["gamma"] * term / len(pairs))
         return terms
 
@@ -157,7 +160,7 @@ class SPDQTask:
             return 1 - float(cosine.mean())
         if self.options["lam"] and self.options["label_alignment"]:
             return float("inf")  # an epoch without a quantiser is never the best
-        logits = part.represent(x).logits_BC
+        logits = part.represent(x).logits
         return float(log_loss(logits, torch.from_numpy(labels), several=self.options["sigmoid"]))
 
     def finish(self) -> LabelQuantizer:
@@ -176,7 +179,7 @@ class SPDQTask:
         part.eval()
         with torch.inference_mode():
             blocks = [
-                part.represent(as_tensor(x[at : at + FORWARD_ROWS])).s_BE.numpy()
+                part.represent(as_tensor(x[at : at + FORWARD_ROWS])).shared.numpy()
                 for at in range(0, len(x), FORWARD_ROWS)
             ]
         return np.concatenate(blocks)

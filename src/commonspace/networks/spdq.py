@@ -16,14 +16,14 @@ class Representations:
     """What the network says of a batch.
 
     Attributes:
-        s_BE: Shared representation.
-        r_BP: Private representation.
-        logits_BC: Classification of [s; r].
+        shared: s, shape (B, shared).
+        private: r, shape (B, private).
+        logits: Classification of [s; r], shape (B, C).
     """
 
-    s_BE: Tensor
-    r_BP: Tensor
-    logits_BC: Tensor
+    shared: Tensor
+    private: Tensor
+    logits: Tensor
 
 
 class SharedPrivateNetwork(nn.Module):
@@ -38,6 +38,7 @@ class SharedPrivateNetwork(nn.Module):
         input_dropout: Share of the inputs dropped in training.
         dropout: Share of the hidden units dropped in training.
         batch_norm: Normalise hidden units over the batch.
+        clamp: Largest absolute value of a scaled feature.
 
     Attributes:
         C: Orthogonal map of the shared representation to the label space, set from outside.
@@ -72,9 +73,9 @@ class SharedPrivateNetwork(nn.Module):
         """Shared and private representation and class logits of raw features."""
         scaled: Tensor = self.inputs(x_BD).clamp(-self.clamp, self.clamp)
         h_BH = torch.tanh(self.trunk(self.dropout(scaled)))
-        s_BE, r_BP = h_BH.split(self.widths, dim=1)
+        s_BE, r_BP = torch.split(h_BH, self.widths, dim=1)
         return Representations(s_BE, r_BP, self.classifier(h_BH))
 
     def forward(self, x_BD: Tensor) -> Tensor:
         """Bring raw features to the label space: C s, shape (B, shared)."""
-        return self.represent(x_BD).s_BE @ self.C.T
+        return self.represent(x_BD).shared @ self.C.T

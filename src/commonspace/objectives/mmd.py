@@ -62,9 +62,13 @@ def class_mmd(
 
 def kernel(squared: Tensor, mean_distance: Tensor) -> Tensor:
     """The mean of the Gaussian kernels at given squared distances."""
-    scaled = squared / mean_distance.clamp(min=EPS)
-    widths = [2.0 ** (u - MIDDLE) for u in range(1, N_KERNELS + 1)]
-    return torch.stack([torch.exp(-scaled / width) for width in widths]).mean(dim=0)
+    widest = 2.0 ** (N_KERNELS - MIDDLE)
+    each = torch.exp(-squared / (widest * mean_distance.clamp(min=EPS)))
+    total = each
+    for _ in range(N_KERNELS - 1):  # half the width is the square
+        each = each.square()
+        total = total + each
+    return total / N_KERNELS
 
 
 def _quadratic(
@@ -72,25 +76,20 @@ def _quadratic(
 ) -> tuple[Tensor, Tensor]:
     """U-statistics: sums of kernel blocks over the members of every class at once."""
     n_a, n_b = of_a.sum(dim=0), of_b.sum(dim=0)
-    within_a = _block_sums(a_AE, a_AE, of_a, of_a, mean_distance) - n_a  # k(x, x) = 1
-    within_b = _block_sums(b_BE, b_BE, of_b, of_b, mean_distance) - n_b
-    between = _block_sums(a_AE, b_BE, of_a, of_b, mean_distance)
+    rows, k = len(a_AE), of_a.shape[1]
+    pooled = torch.cat([a_AE, b_BE])
+    k_XX = kernel(squared_distances(pooled, pooled), mean_distance)
+    sums_XC = k_XX @ torch.block_diag(of_a, of_b)
+    own = k_XX.diagonal()  # 1 but for rounding, which leaves with it
+    within_a = (of_a * (sums_XC[:rows, :k] - own[:rows, None])).sum(dim=0)
+    within_b = (of_b * (sums_XC[rows:, k:] - own[rows:, None])).sum(dim=0)
+    between = (of_a * sums_XC[:rows, k:]).sum(dim=0)
     each = (
         within_a / (n_a * (n_a - 1)).clamp(min=1)
         + within_b / (n_b * (n_b - 1)).clamp(min=1)
         - 2 * between / (n_a * n_b).clamp(min=1)
     )
     return each, ((n_a > 1) & (n_b > 1)).to(each.dtype)
-
-
-def _block_sums(
-    x_XE: Tensor, z_ZE: Tensor, of_x: Tensor, of_z: Tensor, mean_distance: Tensor
-) -> Tensor:
-    """Σ k(x, z) over the members x and z of each class, shape (C,)."""
-    k_XZ = kernel(squared_distances(x_XE, z_ZE), mean_distance)
-    if x_XE is z_ZE:  # exact on the diagonal, where rounding would show
-        k_XZ = k_XZ - torch.diag(k_XZ.diagonal() - 1)
-    return (of_x * (k_XZ @ of_z)).sum(dim=0)
 
 
 def _linear(

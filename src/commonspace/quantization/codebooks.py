@@ -3,7 +3,8 @@
     min_{D, B}  ‖X − D B‖²     B one-hot in each of its M blocks
 
 For fixed words B, D is ridge regression on one-hot rows. ``B Bᵀ`` is always singular, because each
-block sums to one, so the ridge is not an option but a necessity. For fixed D, `icm` finds the words.
+block sums to one, so the ridge is not an option but a necessity. For fixed D, `icm` finds the
+words.
 
 References:
     [1] Yang et al. Shared Predictive Cross-Modal Deep Quantization. IEEE TNNLS 2018, eq. 8 and

@@ -6,8 +6,9 @@ With codebooks D_1 ... D_M of Q codewords each, the error of words b is
 
 with ``u_m(q) = ‖D_m[q]‖² − 2 ⟨x, D_m[q]⟩``. The second sum does not know x, so its terms come from
 a table of all products of codewords, and changing a word costs M − 1 rows of that table and no
-vector of the item. All norms and products are those of an `Alignment`, where there is one. Minimising over all words is NP-hard; ICM takes the best word at one place after
-the other while the rest stand still, which never increases the error [1, 2].
+vector of the item. All norms and products are those of an `Alignment`, where there is one.
+Minimising over all words is NP-hard; ICM takes the best word at one place after the other while the
+rest stand still, which never increases the error [1, 2].
 
 References:
     [1] Babenko, Lempitsky. Additive Quantization for Extreme Vector Compression. CVPR 2014.

@@ -1,13 +1,14 @@
 """Search OUR codes with FAISS's scans: an additive code in the clothes of one FAISS knows.
 
-Of 8-bit words, ``⟨q, Σ_m D_m[b_m]⟩`` is a product-quantizer score of the query repeated M times, for
-which FAISS has a faster scan than for additive codes. Of 4-bit words there is the fast scan, whose
-tables are rounded; its candidates are scored again exactly.
+Of 8-bit words, ``⟨q, Σ_m D_m[b_m]⟩`` is a product-quantizer score of the query repeated M times,
+for which FAISS has a faster scan than for additive codes. Of 4-bit words there is the fast scan,
+whose tables are rounded; its candidates are scored again exactly.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from importlib import import_module
 from typing import Any, Literal
 
 import numpy as np
@@ -69,9 +70,9 @@ class CodeIndex:
 
 
 def _tiled(D_MQE: Float32Array, words_NM: IntArray) -> Any:
-    import faiss
+    faiss: Any = import_module("faiss")  # loaded late, and used beyond what its stubs say
 
-    n_words, n_entries, dim = D_MQE.shape
+    n_words, _, dim = D_MQE.shape
     index = faiss.IndexPQ(n_words * dim, n_words, 8, faiss.METRIC_INNER_PRODUCT)
     faiss.copy_array_to_vector(np.ascontiguousarray(D_MQE).ravel(), index.pq.centroids)
     index.is_trained = True
@@ -81,7 +82,7 @@ def _tiled(D_MQE: Float32Array, words_NM: IntArray) -> Any:
 
 def _additive(D_MQE: Float32Array, words_NM: IntArray, metric: str) -> Any:
     """Exact scores by FAISS's own additive codes; the norm is stored in full."""
-    import faiss
+    faiss: Any = import_module("faiss")
 
     n_words, n_entries, dim = D_MQE.shape
     kind = faiss.AdditiveQuantizer
@@ -108,14 +109,14 @@ def _additive(D_MQE: Float32Array, words_NM: IntArray, metric: str) -> Any:
 
 
 def _fast_scan(additive: Any) -> Any:
-    import faiss
+    faiss: Any = import_module("faiss")
 
     return faiss.IndexAdditiveQuantizerFastScan(additive)
 
 
 def _refined(additive: Any, scan: Any) -> Any:
     """The fast scan, with its best candidates scored again by the additive index."""
-    import faiss
+    faiss: Any = import_module("faiss")
 
     index = faiss.IndexRefine(scan, additive)
     index.k_factor = CANDIDATES
