@@ -226,3 +226,15 @@ def test_seeds_depend_on_every_name_and_on_nothing_else():
     assert derive_seed(np.int64(7), "a") == derive_seed(7, "a")
     # SHA-256 of "0\0a": the recipe may not change, or seeds no longer give the same models.
     assert derive_seed(0, "a") == 4174393671465045295
+
+
+def test_a_task_may_solve_for_something_before_each_epoch():
+    """In evaluation mode, with what it finds in force for the epoch."""
+    seen = []
+
+    class Solving(Regression):
+        def alternate(self, epoch: int) -> None:
+            seen.append((epoch, any(network.training for network in self.networks.values())))
+
+    train(Solving(), Settings(epochs=3, batch_size=8), name="solving", seed=0)
+    assert seen == [(0, False), (1, False), (2, False)]

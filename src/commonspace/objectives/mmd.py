@@ -79,7 +79,8 @@ def _quadratic(
     rows, k = len(a_AE), of_a.shape[1]
     pooled = torch.cat([a_AE, b_BE])
     k_XX = kernel(squared_distances(pooled, pooled), mean_distance)
-    sums_XC = k_XX @ torch.block_diag(of_a, of_b)
+    apart = torch.cat([of_a.new_zeros(rows, k), of_b])
+    sums_XC = k_XX @ torch.cat([torch.cat([of_a, torch.zeros_like(of_b)]), apart], dim=1)
     own = k_XX.diagonal()  # 1 but for rounding, which leaves with it
     within_a = (of_a * (sums_XC[:rows, :k] - own[:rows, None])).sum(dim=0)
     within_b = (of_b * (sums_XC[rows:, k:] - own[rows:, None])).sum(dim=0)
