@@ -113,7 +113,7 @@ class SPDQ(Method):
         private_term: bool = True,
         label_alignment: bool = True,
         beta: float = 1.0,
-        lam: float = 0.3,
+        lam: float = 0.5,
         gamma: float = 1.0,
         orthogonal: bool = True,
         sigmoid: bool | None = None,
