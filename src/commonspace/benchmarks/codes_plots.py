@@ -9,7 +9,7 @@ from typing import Any
 from commonspace.checks import require
 from commonspace.types import JsonDict
 
-# Colours of Okabe and Ito; dashes and marks tell them apart in print.
+# Colours of Okabe and Ito; marks and, from the eighth line, dots tell them apart.
 _COLOURS = ("#0072B2", "#56B4E9", "#009E73", "#D55E00", "#E69F00", "#CC79A7", "#000000")
 _MARKS = ("o", "s", "^", "v", "D", "x", "+", "*", "p")
 Curves = Mapping[tuple[str, str], Mapping[str, JsonDict]]
@@ -71,6 +71,7 @@ def _scopes(found: Mapping[str, JsonDict], title: str, path: Path) -> Path:
 def _style(at: int) -> JsonDict:
     return {
         "color": _COLOURS[at % len(_COLOURS)],
+        "linestyle": "-" if at < len(_COLOURS) else ":",
         "marker": _MARKS[at % len(_MARKS)],
         "markersize": 4,
         "linewidth": 1.2,
