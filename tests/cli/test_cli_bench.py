@@ -154,6 +154,7 @@ def test_ablation_names_an_unknown_part(tiny_ablation):
     assert done.code == 2 and "luck" in done.err and "dropout" in done.err
 
 
+@pytest.fixture
 def tiny_codes(monkeypatch, splits, tmp_path):
     """Vectors of Ridge for a space, a data set in a folder, coders of few words."""
     from commonspace.benchmarks import codes
