@@ -2,6 +2,7 @@
 
 from commonspace.methods.baselines.ridge import Ridge
 from commonspace.methods.baselines.sm import SM
+from commonspace.methods.msdmml import MSDMML
 from commonspace.methods.sdml import SDML
 
-__all__ = ["SDML", "SM", "Ridge"]
+__all__ = ["MSDMML", "SDML", "SM", "Ridge"]

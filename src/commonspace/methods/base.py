@@ -157,8 +157,8 @@ class Method(BaseEstimator, ABC):
     ) -> Self:
         """Add a modality to a fitted model; nothing that exists changes.
 
-        With the same items, labels and ``random_state``, what is learned is the same, to the bit,
-        as if the modality had been there from the start.
+        Where modalities learn nothing from each other, what is learned with the same items, labels
+        and ``random_state`` is the same, to the bit, as if it had been there from the start.
 
         Args:
             modality: A new name.

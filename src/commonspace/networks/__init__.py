@@ -1,7 +1,15 @@
 """Networks and how they are initialised; they do not know how they are trained."""
 
+from commonspace.networks.metric import MetricBranch
 from commonspace.networks.mlp import MLP, Standardize, l2_normalize
 from commonspace.networks.posterior import PosteriorEncoder
 from commonspace.networks.sdml import SupervisedAutoencoder
 
-__all__ = ["MLP", "PosteriorEncoder", "Standardize", "SupervisedAutoencoder", "l2_normalize"]
+__all__ = [
+    "MLP",
+    "MetricBranch",
+    "PosteriorEncoder",
+    "Standardize",
+    "SupervisedAutoencoder",
+    "l2_normalize",
+]

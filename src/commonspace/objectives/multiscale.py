@@ -77,6 +77,10 @@ def multiscale_loss(
     far_BB = weight_BB * s_BB.eq(0)
     attraction = (near_BB * d2_BB).sum()
     repulsion = (far_BB * (margin - d2_BB).clamp(min=0)).sum()
+    if balance == "row":
+        near = (near_BB * d2_BB).sum(1) / near_BB.sum(1).clamp(min=EPS)
+        far = (far_BB * (margin - d2_BB).clamp(min=0)).sum(1) / far_BB.sum(1).clamp(min=EPS)
+        return (alpha * near + beta * far).mean()
     if balance:
         attraction = attraction / near_BB.sum().clamp(min=EPS)
         repulsion = repulsion / far_BB.sum().clamp(min=EPS)

@@ -1,0 +1,216 @@
+"""How MS-DMML trains: all modalities in one optimisation, pairs drawn from their batches.
+
+Modalities whose rows show the same items share their batches, so that an item meets itself in the
+others; any other modality has batches of its own. The losses need labels alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from commonspace.methods.base import standardization
+from commonspace.methods.sdml_training import as_tensor
+from commonspace.networks import MetricBranch
+from commonspace.objectives import (
+    binary_similarity,
+    graded_similarity,
+    item_similarity,
+    multiscale_loss,
+    pair_weights,
+)
+from commonspace.training import History, Settings, compute_settings, derive_seed, train
+from commonspace.training.checkpoint import Checkpoint
+from commonspace.training.loop import Callback, Networks, Rows
+from commonspace.types import AnyArray, Float32Array, IntArray, JsonDict
+
+FORWARD_ROWS = 1024
+VALID_ROWS = 1024  # of each modality, among which validation pairs are made at once
+MIN_STEPS, MAX_STEPS = 300, 6000
+FEWEST_PASSES, MOST_PASSES, PASSES_AT_1024 = 20, 50, 25
+ANCHORS = "\0anchors"  # the stream of what stays as it is; no modality has that name
+
+
+@dataclass(frozen=True)
+class Part:
+    """The labelled rows of one modality, or vectors of others that stay as they are.
+
+    Attributes:
+        x: Features (or vectors), one row an item.
+        y: Label weights, shape (n, n_classes).
+        items: Number of the item that each row shows, equal across modalities.
+    """
+
+    x: AnyArray
+    y: Float32Array
+    items: IntArray
+
+    def __len__(self) -> int:
+        return len(self.items)
+
+    def take(self, rows: AnyArray) -> Part:
+        """Some rows, in their order."""
+        return Part(self.x[rows], self.y[rows], self.items[rows])
+
+
+class MetricTask:
+    """The loss of eq. 11 on a batch of every modality, and on validation pairs."""
+
+    def __init__(self, job: Mapping[str, Any]) -> None:
+        self.job = job
+        self.parts: dict[str, Part] = job["parts"]
+        self.valid: dict[str, Part] = job["valid"]
+        self.anchors: Part | None = job["anchors"]
+        self.branches: dict[str, nn.Module] = {name: self._branch(name) for name in self.parts}
+        self.networks = Networks(self.branches)
+        self._stream = _streams(self.parts)
+        self.n_rows = {stream: len(self.parts[stream]) for stream in self._stream.values()}
+        if self.anchors is not None:
+            self.n_rows[ANCHORS] = len(self.anchors)
+        self._weights: dict[tuple[int, ...], Tensor] = {}
+
+    def learning_rates(self) -> Mapping[str, float]:
+        """One a modality."""
+        rates: Mapping[str, float] = self.job["rates"]
+        return rates
+
+    def loss(self, rows: Rows) -> Tensor:
+        """Eq. 11 over all pairs of a batch."""
+        parts = {n: part.take(_several(rows[self._stream[n]])) for n, part in self.parts.items()}
+        anchors = self.anchors.take(rows[ANCHORS]) if self.anchors is not None else None
+        return self._loss(parts, anchors)
+
+    def validate(self) -> Mapping[str, float]:
+        """The same on validation rows: one value for all, so that they stop at one epoch."""
+        value = float("nan")
+        if self.valid:
+            blocks = max(-(-len(part) // VALID_ROWS) for part in self.valid.values())
+            values = []
+            for block in range(blocks):
+                some = {n: p.take(np.arange(block, len(p), blocks)) for n, p in self.valid.items()}
+                values.append(float(self._loss(some, self.anchors)))
+            value = sum(values) / blocks if self._has_pairs() else value
+        return dict.fromkeys(self.branches, value)
+
+    def _loss(self, parts: Mapping[str, Part], anchors: Part | None) -> Tensor:
+        vectors = [self.branches[name](as_input(part.x)) for name, part in parts.items()]
+        every = list(parts.values())
+        if anchors is not None:
+            vectors.append(torch.from_numpy(anchors.x))
+            every.append(anchors)
+        return multiscale_loss(
+            torch.cat(vectors),
+            self._similarity(every),
+            self._pairs([len(part) for part in every]),
+            alpha=self.job["alpha"],
+            beta=self.job["beta"],
+            margin=self.job["margin"],
+        )
+
+    def _similarity(self, parts: Sequence[Part]) -> Tensor:
+        if self.job["similarity"] == "item":
+            return item_similarity(torch.from_numpy(np.concatenate([p.items for p in parts])))
+        y_BC = torch.from_numpy(np.concatenate([part.y for part in parts]))
+        graded = self.job["similarity"] == "graded"
+        return graded_similarity(y_BC) if graded else binary_similarity(y_BC)
+
+    def _pairs(self, counts: Sequence[int]) -> Tensor:
+        """Weights of pairs, made once for each size of a batch."""
+        key = tuple(counts)
+        if key not in self._weights:
+            inter, first, second = self.job["lambdas"]
+            lambdas = (inter, second, 0.0) if self.anchors is not None else (inter, first, second)
+            self._weights[key] = pair_weights(counts, lambdas, reduction=self.job["reduction"])
+        return self._weights[key]
+
+    def _has_pairs(self) -> bool:
+        """Whether validation rows make any pair that counts."""
+        return all(float(weights.sum()) > 0 for weights in self._weights.values())
+
+    def _branch(self, name: str) -> nn.Module:
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(derive_seed(self.job["seed"], name, "initial weights"))
+            return build(self.parts[name].x, self.job["options"][name])
+
+
+def fit_branches(
+    *, job: Mapping[str, Any], checkpoint: Checkpoint | None, callbacks: Sequence[Callback] = ()
+) -> tuple[dict[str, nn.Module], History]:
+    """Train the branches of a job together; returns them, ready to transform."""
+    with compute_settings():
+        task = MetricTask(job)
+    history = train(
+        task,
+        settings_for(job, max(task.n_rows.values())),
+        name=job["name"],
+        seed=job["seed"],
+        checkpoint=checkpoint,
+        callbacks=callbacks,
+    )
+    return task.branches, history
+
+
+def build(x: AnyArray, options: JsonDict) -> nn.Module:
+    """An untrained branch for such rows."""
+    settings = {key: value for key, value in options.items() if key not in ("hidden", "dim")}
+    scaling = standardization(x) if settings.pop("standardize") else None
+    return MetricBranch(
+        x.shape[1], options["hidden"], options["dim"], standardize=scaling, **settings
+    )
+
+
+def restore_branch(n_features: int, options: JsonDict, arrays: Mapping[str, AnyArray]) -> nn.Module:
+    """A trained branch from its arrays."""
+    branch = build(np.zeros((1, n_features), np.float32), options)
+    branch.load_state_dict({key: torch.from_numpy(value) for key, value in arrays.items()})
+    return branch.eval()
+
+
+def settings_for(job: Mapping[str, Any], n_rows: int) -> Settings:
+    """Batch size and epochs, from the number of rows where the caller left them open."""
+    batch = job["batch_size"] or int(np.clip(n_rows // 8, 16, 128))
+    steps = max(1, n_rows // batch)
+    width = max(part.x.shape[1] for part in job["parts"].values())
+    passes = np.clip(PASSES_AT_1024 * (1024 / width) ** 0.5, FEWEST_PASSES, MOST_PASSES)
+    passes = job["effort"] * np.clip(passes, MIN_STEPS / steps, max(1, MAX_STEPS / steps))
+    return Settings(
+        epochs=job["epochs"] or max(1, round(passes)),
+        batch_size=batch,
+        betas=job["betas"],
+        weight_decay=job["weight_decay"],
+        schedule=job["schedule"],
+    )
+
+
+def embed(branch: nn.Module, x: AnyArray, dim: int) -> Float32Array:
+    """Vectors of all rows, shape (n, dim), in blocks."""
+    out = np.empty((len(x), dim), np.float32)
+    with torch.inference_mode():
+        for start in range(0, len(x), FORWARD_ROWS):
+            rows = slice(start, start + FORWARD_ROWS)
+            out[rows] = branch(as_input(x[rows])).numpy()
+    return out
+
+
+def as_input(x: AnyArray) -> Tensor:
+    """Rows as a tensor: features as float32, pixels as they are."""
+    return torch.from_numpy(np.ascontiguousarray(x)) if x.dtype == np.uint8 else as_tensor(x)
+
+
+def _several(rows: AnyArray) -> AnyArray:
+    """A batch of one row, which has no spread to normalise by, holds it twice."""
+    return np.repeat(rows, 2) if len(rows) == 1 else rows
+
+
+def _streams(parts: Mapping[str, Part]) -> dict[str, str]:
+    """For each modality the first one with the same items in the same order: they share batches."""
+    out: dict[str, str] = {}
+    for name, part in parts.items():
+        same = (n for n in out.values() if np.array_equal(parts[n].items, part.items))
+        out[name] = next(same, name)
+    return out
