@@ -6,14 +6,16 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Literal, Protocol, runtime_checkable
 
 from commonspace.checks import not_found
+from commonspace.encoders.bag_of_words import BagOfWordsEncoder
 from commonspace.encoders.image import EfficientNetLite0Encoder
+from commonspace.encoders.pixels import PixelEncoder
 from commonspace.encoders.text import HashTextEncoder
 from commonspace.errors import InputError
-from commonspace.types import Float32Array, JsonDict
+from commonspace.types import AnyArray, JsonDict
 
-_KINDS: dict[str, type[HashTextEncoder] | type[EfficientNetLite0Encoder]] = {
-    HashTextEncoder.kind: HashTextEncoder,
-    EfficientNetLite0Encoder.kind: EfficientNetLite0Encoder,
+_KINDS: dict[str, type[Any]] = {
+    kind.kind: kind
+    for kind in (HashTextEncoder, BagOfWordsEncoder, EfficientNetLite0Encoder, PixelEncoder)
 }
 
 
@@ -21,8 +23,9 @@ _KINDS: dict[str, type[HashTextEncoder] | type[EfficientNetLite0Encoder]] = {
 class Encoder(Protocol):
     """Anything that turns raw items of one kind into feature vectors.
 
-    It learns nothing: the same item gives the same vector today, next year and in another
-    process, so that a query meets what was indexed. Two encoders whose ids are equal give equal
+    The same item gives the same vector today, next year and in another
+    process, so that a query meets what was indexed. One that learned something, such as a
+    vocabulary, holds it in its settings. Two encoders whose ids are equal give equal
     features; any change of the features is a new id.
     """
 
@@ -41,8 +44,8 @@ class Encoder(Protocol):
         """Features per item."""
         ...
 
-    def encode(self, items: Sequence[Any]) -> Float32Array:
-        """Return features of the items, shape (n, dim), float32."""
+    def encode(self, items: Sequence[Any]) -> AnyArray:
+        """Return features of the items, shape (n, dim), float32 (pixels: uint8)."""
         ...
 
     def spec(self) -> JsonDict:
@@ -75,6 +78,7 @@ def encoder_from_spec(spec: Mapping[str, Any]) -> Encoder:
             "were made by another version of commonspace: encode the raw items again."
         )
     try:
-        return maker(**settings)
+        made: Encoder = maker(**settings)
+        return made
     except TypeError as error:
         raise InputError(f"encoder {kind!r}: unknown settings in {settings!r}.") from error

@@ -20,13 +20,15 @@ import numpy as np
 import torch
 from torch import nn
 
-from commonspace.checks import check_one_of, check_range
+from commonspace.checks import check_one_of, check_range, not_found
 from commonspace.data import Dataset, Modality
 from commonspace.disk import sha256_bytes
+from commonspace.encoders import BACKBONES
 from commonspace.errors import InputError, UnsupportedError
 from commonspace.methods.base import Method, MethodState, PartState
 from commonspace.methods.msdmml_training import (
     Part,
+    backbone_of,
     embed,
     fit_branches,
     restore_branch,
@@ -37,6 +39,7 @@ from commonspace.types import AnyArray, Float32Array, IntArray, JsonDict
 
 logger = logging.getLogger(__name__)
 
+RATE, BACKBONE_RATE = 5e-3, 1e-4
 LAMBDAS = {"inter": (1.0, 0.0, 0.0), "intra": (0.0, 0.5, 0.5)}
 
 
@@ -80,6 +83,11 @@ class MSDMML(Method):
         betas: Of Adam.
         weight_decay: Of AdamW.
         schedule: "one-cycle" or "constant" learning rate.
+        branches: Modalities of pictures, whose features are pixels as `PixelEncoder` makes them:
+            for each a mapping with the "backbone" to fine-tune ("efficientnet-lite0" or
+            "resnet101"), the "crop" that is seen of them in pixels (else 7/8 of the side), how
+            many stages to "freeze" from the stem on (else 0), and the backbone's "learning_rate"
+            (else 1e-4). Whatever is left out takes its default.
         anchors: How many vectors of the training rows to keep, evenly from each modality, for
             `fit_modality` to train a new branch against; 0 keeps none.
         validation_fraction: Share of the training rows held back to choose the epoch when `fit`
@@ -128,10 +136,11 @@ class MSDMML(Method):
         epochs: int | None = None,
         effort: float = 1.0,
         batch_size: int | None = None,
-        learning_rate: float | Mapping[str, float] = 5e-3,
+        learning_rate: float | Mapping[str, float] = RATE,
         betas: tuple[float, float] = (0.9, 0.99),
         weight_decay: float = 0.05,
         schedule: Literal["one-cycle", "constant"] = "one-cycle",
+        branches: Mapping[str, Mapping[str, Any]] | None = None,
         anchors: int = 1024,
         validation_fraction: float = 0.1,
         random_state: int = 0,
@@ -157,6 +166,7 @@ class MSDMML(Method):
         self.betas = betas
         self.weight_decay = weight_decay
         self.schedule = schedule
+        self.branches = branches
         self.anchors = anchors
         self.validation_fraction = validation_fraction
         self.random_state = random_state
@@ -255,8 +265,8 @@ class MSDMML(Method):
             "parts": parts,
             "valid": {m: _part(p, known) for m, p in held.items() if p.labels.labelled.any()},
             "anchors": None,
-            "options": {modality: self._network_options() for modality in parts},
-            "rates": {modality: self._rate(modality) for modality in parts},
+            "options": {m: self._network_options(m, part.x) for m, part in parts.items()},
+            "rates": self._rates(list(parts)),
             "similarity": self._similarity(several),
             "alpha": float(self.alpha),
             "beta": float(self.beta),
@@ -272,8 +282,8 @@ class MSDMML(Method):
             "seed": int(self.random_state),
         }
 
-    def _network_options(self) -> JsonDict:
-        return {
+    def _network_options(self, modality: str, x: AnyArray) -> JsonDict:
+        options: JsonDict = {
             "hidden": [int(width) for width in self.hidden],
             "dim": int(self.dim),
             "final_relu": bool(self.final_relu),
@@ -283,12 +293,26 @@ class MSDMML(Method):
             "input_dropout": float(self.input_dropout),
             "dropout": float(self.dropout),
         }
+        branch = (self.branches or {}).get(modality)
+        return options if branch is None else {**options, "picture": _picture(modality, branch, x)}
 
-    def _rate(self, modality: str) -> float:
+    def _rates(self, modalities: Sequence[str]) -> dict[str, float]:
+        """Of each branch, and of the backbone of each that has one."""
         rates = self.learning_rate
-        return float(
-            rates.get(modality, rates.get("*", 5e-3)) if isinstance(rates, Mapping) else rates
-        )
+        out = {}
+        for name in modalities:
+            rate = rates.get(name, rates.get("*", RATE)) if isinstance(rates, Mapping) else rates
+            out[name] = float(rate)
+            branch = (self.branches or {}).get(name)
+            if branch is not None:
+                out[backbone_of(name)] = float(branch.get("learning_rate", BACKBONE_RATE))
+        return out
+
+    def _read(self, modality: str, x: Any, n_features: int | None) -> AnyArray:
+        """Pixels stay bytes; they would take four times the memory as numbers."""
+        if modality not in (self.branches or {}):
+            return super()._read(modality, x, n_features)
+        return _as_pixel_rows(modality, x, n_features)
 
     def _similarity(self, several: bool) -> str:
         if self.ablation != "bin":
@@ -348,6 +372,8 @@ class MSDMML(Method):
         for rate in rates.values() if isinstance(rates, Mapping) else [rates]:
             check_range("learning_rate", rate, low=1e-12, high=10)
         self._check_sequences()
+        for name, branch in (self.branches or {}).items():
+            _check_branch(name, branch)
 
     def _check_sequences(self) -> None:
         for name, count, example in (
@@ -369,7 +395,7 @@ class MSDMML(Method):
         for weight in self.lambdas:
             check_range("lambdas", weight, low=0)
 
-    def _transform(self, modality: str, x_ND: Float32Array) -> Float32Array:
+    def _transform(self, modality: str, x_ND: AnyArray) -> Float32Array:
         return embed(self.networks_[modality], x_ND, self.space_.dim)
 
     def _state(self) -> MethodState:
@@ -387,6 +413,53 @@ class MSDMML(Method):
             self.networks_[name] = restore_branch(
                 self.inputs_[name], part.info["network"], part.arrays
             )
+
+
+def _check_branch(name: str, branch: Any) -> None:
+    keys = ("backbone", "crop", "freeze", "learning_rate")
+    if not isinstance(branch, Mapping):
+        raise InputError(f"branches: expected a mapping for {name!r}, got {branch!r}.")
+    for key in branch:
+        if key not in keys:
+            raise not_found(f"setting of the branch {name!r}", key, keys)
+    check_one_of("backbone", branch.get("backbone", BACKBONES[0]), BACKBONES)
+    check_range("freeze", branch.get("freeze", 0), low=0, integer=True)
+    check_range("learning_rate", branch.get("learning_rate", BACKBONE_RATE), low=0, high=10)
+    if "crop" in branch:
+        check_range("crop", branch["crop"], low=8, integer=True)
+
+
+def _picture(name: str, branch: Mapping[str, Any], x: AnyArray) -> JsonDict:
+    side = _side(x.shape[1])
+    crop = int(branch.get("crop", max(8, side * 7 // 8)))
+    if crop > side:
+        raise InputError(
+            f"branch {name!r}: expected a crop of at most {side} pixels, the side of its pictures, "
+            f"got {crop}."
+        )
+    return {
+        "backbone": branch.get("backbone", BACKBONES[0]),
+        "side": side,
+        "crop": crop,
+        "freeze": int(branch.get("freeze", 0)),
+    }
+
+
+def _as_pixel_rows(modality: str, x: Any, n_features: int | None) -> AnyArray:
+    array = np.asarray(x)
+    fits = array.ndim == 2 and array.dtype == np.uint8 and 3 * _side(array.shape[1]) ** 2
+    if not fits or fits != array.shape[1] or n_features not in (None, array.shape[1]):
+        wanted = "3 * side * side" if n_features is None else str(n_features)
+        raise InputError(
+            f"modality {modality!r}: expected pixels of shape (n, {wanted}), uint8, as "
+            f"PixelEncoder makes them, got shape {array.shape} of dtype {array.dtype}."
+        )
+    return array
+
+
+def _side(n_features: int) -> int:
+    side: float = (n_features / 3) ** 0.5
+    return round(side)
 
 
 def _labelled(name: str, part: Modality, known: AnyArray) -> Part:

@@ -6,7 +6,7 @@ others; any other modality has batches of its own. The losses need labels alone.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,9 +14,11 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from commonspace.encoders import load_backbone
+from commonspace.errors import InputError
 from commonspace.methods.base import standardization
 from commonspace.methods.sdml_training import as_tensor
-from commonspace.networks import MetricBranch
+from commonspace.networks import MetricBranch, PictureBranch
 from commonspace.objectives import (
     binary_similarity,
     graded_similarity,
@@ -32,7 +34,9 @@ from commonspace.types import AnyArray, Float32Array, IntArray, JsonDict
 FORWARD_ROWS = 1024
 VALID_ROWS = 1024  # of each modality, among which validation pairs are made at once
 MIN_STEPS, MAX_STEPS = 300, 6000
-FEWEST_PASSES, MOST_PASSES, PASSES_AT_1024 = 20, 50, 25
+FEWEST_PASSES, MOST_PASSES, PASSES_AT, PASSES = 20, 50, 1024, 25
+SCALING_ROWS = 512  # pictures by which the pooled maps are scaled
+PICTURE_ROWS = 32
 ANCHORS = "\0anchors"  # the stream of what stays as it is; no modality has that name
 
 
@@ -67,7 +71,9 @@ class MetricTask:
         self.valid: dict[str, Part] = job["valid"]
         self.anchors: Part | None = job["anchors"]
         self.branches: dict[str, nn.Module] = {name: self._branch(name) for name in self.parts}
-        self.networks = Networks(self.branches)
+        self.networks = Networks(
+            {key: network for name in self.parts for key, network in self._networks(name)}
+        )
         self._stream = _streams(self.parts)
         self.n_rows = {stream: len(self.parts[stream]) for stream in self._stream.values()}
         if self.anchors is not None:
@@ -95,10 +101,10 @@ class MetricTask:
                 some = {n: p.take(np.arange(block, len(p), blocks)) for n, p in self.valid.items()}
                 values.append(float(self._loss(some, self.anchors)))
             value = sum(values) / blocks if self._has_pairs() else value
-        return dict.fromkeys(self.branches, value)
+        return dict.fromkeys(self.networks, value)
 
     def _loss(self, parts: Mapping[str, Part], anchors: Part | None) -> Tensor:
-        vectors = [self.branches[name](as_input(part.x)) for name, part in parts.items()]
+        vectors = [self._vectors(name, part.x) for name, part in parts.items()]
         every = list(parts.values())
         if anchors is not None:
             vectors.append(torch.from_numpy(anchors.x))
@@ -111,6 +117,13 @@ class MetricTask:
             beta=self.job["beta"],
             margin=self.job["margin"],
         )
+
+    def _vectors(self, name: str, x: AnyArray) -> Tensor:
+        branch = self.branches[name]
+        if torch.is_inference_mode_enabled():
+            return torch.from_numpy(embed(branch, x, self.job["options"][name]["dim"]))
+        vectors: Tensor = branch(as_input(x))
+        return vectors
 
     def _similarity(self, parts: Sequence[Part]) -> Tensor:
         if self.job["similarity"] == "item":
@@ -135,7 +148,18 @@ class MetricTask:
     def _branch(self, name: str) -> nn.Module:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(derive_seed(self.job["seed"], name, "initial weights"))
-            return build(self.parts[name].x, self.job["options"][name])
+            branch = build(self.parts[name].x, self.job["options"][name])
+        branch.eval()
+        return branch
+
+    def _networks(self, name: str) -> Iterator[tuple[str, nn.Module]]:
+        """What is trained of a branch, each with a learning rate of its own."""
+        branch = self.branches[name]
+        if isinstance(branch, PictureBranch):
+            yield name, branch.head
+            yield backbone_of(name), branch.trained
+        else:
+            yield name, branch
 
 
 def fit_branches(
@@ -156,17 +180,44 @@ def fit_branches(
 
 
 def build(x: AnyArray, options: JsonDict) -> nn.Module:
-    """An untrained branch for such rows."""
-    settings = {key: value for key, value in options.items() if key not in ("hidden", "dim")}
-    scaling = standardization(x) if settings.pop("standardize") else None
+    """A branch for such rows, scaled to them and not trained yet."""
+    picture = options.get("picture")
+    if picture is None:
+        return _metric_branch(x, options)
+    backbone = load_backbone(picture["backbone"], picture["crop"])
+    few = x[np.linspace(0, len(x) - 1, min(len(x), SCALING_ROWS)).astype(int)]
+    if picture["freeze"] >= len(backbone.stages):
+        raise InputError(
+            f"freeze: {picture['backbone']} has {len(backbone.stages)} stages, got "
+            f"{picture['freeze']}. Leave at least one to train, or take its features as they are."
+        )
+    branch = PictureBranch(
+        backbone.stages,
+        _metric_branch(np.zeros((1, backbone.width), np.float32), options),
+        centre=backbone.centre,
+        scale=backbone.scale,
+        **{key: picture[key] for key in ("side", "crop", "freeze")},
+    ).eval()
+    with torch.inference_mode():
+        pooled = [branch.pooled(as_input(few[rows])) for rows in _blocks(few)]
+    branch.head = _metric_branch(torch.cat(pooled).numpy(), options)
+    return branch
+
+
+def _metric_branch(x_ND: AnyArray, options: JsonDict) -> MetricBranch:
+    skip = ("hidden", "dim", "standardize", "picture")
+    settings = {key: value for key, value in options.items() if key not in skip}
+    scaling = standardization(x_ND) if options["standardize"] else None
     return MetricBranch(
-        x.shape[1], options["hidden"], options["dim"], standardize=scaling, **settings
+        x_ND.shape[1], options["hidden"], options["dim"], standardize=scaling, **settings
     )
 
 
 def restore_branch(n_features: int, options: JsonDict, arrays: Mapping[str, AnyArray]) -> nn.Module:
     """A trained branch from its arrays."""
-    branch = build(np.zeros((1, n_features), np.float32), options)
+    branch = build(
+        np.zeros((1, n_features), np.uint8 if "picture" in options else np.float32), options
+    )
     branch.load_state_dict({key: torch.from_numpy(value) for key, value in arrays.items()})
     return branch.eval()
 
@@ -175,8 +226,8 @@ def settings_for(job: Mapping[str, Any], n_rows: int) -> Settings:
     """Batch size and epochs, from the number of rows where the caller left them open."""
     batch = job["batch_size"] or int(np.clip(n_rows // 8, 16, 128))
     steps = max(1, n_rows // batch)
-    width = max(part.x.shape[1] for part in job["parts"].values())
-    passes = np.clip(PASSES_AT_1024 * (1024 / width) ** 0.5, FEWEST_PASSES, MOST_PASSES)
+    width = max(_width(part.x) for part in job["parts"].values())
+    passes = np.clip(PASSES * (PASSES_AT / width) ** 0.5, FEWEST_PASSES, MOST_PASSES)
     passes = job["effort"] * np.clip(passes, MIN_STEPS / steps, max(1, MAX_STEPS / steps))
     return Settings(
         epochs=job["epochs"] or max(1, round(passes)),
@@ -191,8 +242,7 @@ def embed(branch: nn.Module, x: AnyArray, dim: int) -> Float32Array:
     """Vectors of all rows, shape (n, dim), in blocks."""
     out = np.empty((len(x), dim), np.float32)
     with torch.inference_mode():
-        for start in range(0, len(x), FORWARD_ROWS):
-            rows = slice(start, start + FORWARD_ROWS)
+        for rows in _blocks(x):
             out[rows] = branch(as_input(x[rows])).numpy()
     return out
 
@@ -200,6 +250,22 @@ def embed(branch: nn.Module, x: AnyArray, dim: int) -> Float32Array:
 def as_input(x: AnyArray) -> Tensor:
     """Rows as a tensor: features as float32, pixels as they are."""
     return torch.from_numpy(np.ascontiguousarray(x)) if x.dtype == np.uint8 else as_tensor(x)
+
+
+def backbone_of(name: str) -> str:
+    """What the loop calls the trained stages behind a modality's branch."""
+    return f"{name}/backbone"
+
+
+def _blocks(x: AnyArray) -> Iterator[slice]:
+    """Rows at once: few where they are pictures, whose maps are large."""
+    step = PICTURE_ROWS if x.dtype == np.uint8 else FORWARD_ROWS
+    return (slice(start, start + step) for start in range(0, len(x), step))
+
+
+def _width(x: AnyArray) -> int:
+    """Features of an input; pictures count as what a backbone makes of them, about a thousand."""
+    return PASSES_AT if x.dtype == np.uint8 else int(x.shape[1])
 
 
 def _several(rows: AnyArray) -> AnyArray:

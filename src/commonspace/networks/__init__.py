@@ -2,12 +2,14 @@
 
 from commonspace.networks.metric import MetricBranch
 from commonspace.networks.mlp import MLP, Standardize, l2_normalize
+from commonspace.networks.picture import PictureBranch
 from commonspace.networks.posterior import PosteriorEncoder
 from commonspace.networks.sdml import SupervisedAutoencoder
 
 __all__ = [
     "MLP",
     "MetricBranch",
+    "PictureBranch",
     "PosteriorEncoder",
     "Standardize",
     "SupervisedAutoencoder",

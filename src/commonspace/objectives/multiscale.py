@@ -81,6 +81,11 @@ def multiscale_loss(
         near = (near_BB * d2_BB).sum(1) / near_BB.sum(1).clamp(min=EPS)
         far = (far_BB * (margin - d2_BB).clamp(min=0)).sum(1) / far_BB.sum(1).clamp(min=EPS)
         return (alpha * near + beta * far).mean()
+    if balance == "active":
+        near = (near_BB * d2_BB).sum(1) / near_BB.sum(1).clamp(min=EPS)
+        act = (far_BB * (d2_BB < margin)).detach()
+        far = (far_BB * (margin - d2_BB).clamp(min=0)).sum(1) / act.sum(1).clamp(min=EPS)
+        return (alpha * near + beta * far).mean()
     if balance:
         attraction = attraction / near_BB.sum().clamp(min=EPS)
         repulsion = repulsion / far_BB.sum().clamp(min=EPS)
