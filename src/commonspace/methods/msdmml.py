@@ -68,7 +68,8 @@ class MSDMML(Method):
         lambdas: λ1, λ2, λ3.
         ablation: "bin": S is 1 where any label is shared; with single labels, as in the paper, only
             where the two rows are one item. "inter": λ = (1, 0, 0), "intra": λ = (0, ½, ½).
-        reduction: Each loss is the "mean" over its pairs, or their "sum".
+        reduction: Each loss is the "mean" over its pairs, or their "sum" (the paper does not say);
+            or "rows": as "mean", but every row weighs alike, however rare its labels are.
         final_relu: A ReLU on the output as well, before it is scaled to unit length.
         init_std: Weights start from a normal distribution of this spread; None: torch's own.
         standardize: Scale every feature to mean 0 and variance 1 over the training rows.
@@ -98,7 +99,7 @@ class MSDMML(Method):
         networks_: The trained branch of each modality.
         anchors_: Vectors, label weights and item ids kept.
 
-    Differs from the paper: the epoch is the one with the smallest loss on validation pairs. A row
+    Differs from the paper: the epoch is the one that retrieves best among validation rows. A row
     that is all zero after a final ReLU has no direction and stays zero; their share is logged. A
     new modality trains against the anchors, while all that is there stays as it is.
 
@@ -126,7 +127,7 @@ class MSDMML(Method):
         margin: float = 1.5,
         lambdas: tuple[float, float, float] = (0.6, 0.2, 0.2),
         ablation: Literal["bin", "inter", "intra"] | None = None,
-        reduction: Literal["mean", "sum"] = "mean",
+        reduction: Literal["rows", "mean", "sum"] = "rows",
         final_relu: bool = False,
         init_std: float | None = None,
         standardize: bool = True,
@@ -183,6 +184,7 @@ class MSDMML(Method):
             "alpha": 0.4,
             "beta": 0.6,
             "margin": 1.0,
+            "reduction": "mean",
             "final_relu": True,
             "init_std": 0.02,
             "standardize": False,
@@ -354,7 +356,7 @@ class MSDMML(Method):
         check_range("beta", self.beta, low=0)
         check_range("margin", self.margin, low=0, high=4)
         check_one_of("ablation", self.ablation, (None, "bin", "inter", "intra"))
-        check_one_of("reduction", self.reduction, ("mean", "sum"))
+        check_one_of("reduction", self.reduction, ("rows", "mean", "sum"))
         check_one_of("schedule", self.schedule, ("one-cycle", "constant"))
         check_range("input_dropout", self.input_dropout, low=0, high=0.99)
         check_range("dropout", self.dropout, low=0, high=0.99)

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from commonspace.encoders import load_backbone
 from commonspace.errors import InputError
+from commonspace.evaluation import score_vectors
 from commonspace.methods.base import standardization
 from commonspace.methods.sdml_training import as_tensor
 from commonspace.networks import MetricBranch, PictureBranch
@@ -32,7 +33,6 @@ from commonspace.training.loop import Callback, Networks, Rows
 from commonspace.types import AnyArray, Float32Array, IntArray, JsonDict
 
 FORWARD_ROWS = 1024
-VALID_ROWS = 1024  # of each modality, among which validation pairs are made at once
 MIN_STEPS, MAX_STEPS = 300, 6000
 FEWEST_PASSES, MOST_PASSES, PASSES_AT, PASSES = 20, 50, 1024, 25
 SCALING_ROWS = 512  # pictures by which the pooled maps are scaled
@@ -63,7 +63,7 @@ class Part:
 
 
 class MetricTask:
-    """The loss of eq. 11 on a batch of every modality, and on validation pairs."""
+    """The loss of eq. 11 on a batch of every modality, and retrieval among validation rows."""
 
     def __init__(self, job: Mapping[str, Any]) -> None:
         self.job = job
@@ -92,19 +92,32 @@ class MetricTask:
         return self._loss(parts, anchors)
 
     def validate(self) -> Mapping[str, float]:
-        """The same on validation rows: one value for all, so that they stop at one epoch."""
-        value = float("nan")
-        if self.valid:
-            blocks = max(-(-len(part) // VALID_ROWS) for part in self.valid.values())
-            values = []
-            for block in range(blocks):
-                some = {n: p.take(np.arange(block, len(p), blocks)) for n, p in self.valid.items()}
-                values.append(float(self._loss(some, self.anchors)))
-            value = sum(values) / blocks if self._has_pairs() else value
-        return dict.fromkeys(self.networks, value)
+        """1 − mean average precision of validation rows: one value, so that all stop at one epoch.
+
+        The loss itself would choose too early an epoch: it goes on to grow with the sureness of a
+        few mistakes while the ranking still improves.
+        """
+        return dict.fromkeys(self.networks, 1 - self._mean_ap())
+
+    def _mean_ap(self) -> float:
+        """Mean over directions between modalities (and anchors), else within; NaN without rows."""
+        sides = {name: (self._embedded(name, part.x), part.y) for name, part in self.valid.items()}
+        if sides and self.anchors is not None:
+            sides[ANCHORS] = self.anchors.x, self.anchors.y
+        cross = [(a, b) for a in sides for b in sides if a != b]
+        within = [(a, a) for a in sides if len(sides[a][1]) > 1]
+        scores = [
+            score_vectors(
+                *(sides[a][0], sides[b][0], sides[a][1], sides[b][1]),
+                exclude_self=a == b,
+                n_bootstrap=0,
+            ).mean_ap
+            for a, b in cross or within
+        ]
+        return float(np.mean(scores)) if scores else float("nan")
 
     def _loss(self, parts: Mapping[str, Part], anchors: Part | None) -> Tensor:
-        vectors = [self._vectors(name, part.x) for name, part in parts.items()]
+        vectors = [self.branches[name](as_input(part.x)) for name, part in parts.items()]
         every = list(parts.values())
         if anchors is not None:
             vectors.append(torch.from_numpy(anchors.x))
@@ -116,14 +129,11 @@ class MetricTask:
             alpha=self.job["alpha"],
             beta=self.job["beta"],
             margin=self.job["margin"],
+            by_row=self.job["reduction"] == "rows",
         )
 
-    def _vectors(self, name: str, x: AnyArray) -> Tensor:
-        branch = self.branches[name]
-        if torch.is_inference_mode_enabled():
-            return torch.from_numpy(embed(branch, x, self.job["options"][name]["dim"]))
-        vectors: Tensor = branch(as_input(x))
-        return vectors
+    def _embedded(self, name: str, x: AnyArray) -> Float32Array:
+        return embed(self.branches[name], x, self.job["options"][name]["dim"])
 
     def _similarity(self, parts: Sequence[Part]) -> Tensor:
         if self.job["similarity"] == "item":
@@ -138,12 +148,9 @@ class MetricTask:
         if key not in self._weights:
             inter, first, second = self.job["lambdas"]
             lambdas = (inter, second, 0.0) if self.anchors is not None else (inter, first, second)
-            self._weights[key] = pair_weights(counts, lambdas, reduction=self.job["reduction"])
+            reduction = "sum" if self.job["reduction"] == "sum" else "mean"
+            self._weights[key] = pair_weights(counts, lambdas, reduction=reduction)
         return self._weights[key]
-
-    def _has_pairs(self) -> bool:
-        """Whether validation rows make any pair that counts."""
-        return all(float(weights.sum()) > 0 for weights in self._weights.values())
 
     def _branch(self, name: str) -> nn.Module:
         with torch.random.fork_rng(devices=[]):
@@ -224,7 +231,7 @@ def restore_branch(n_features: int, options: JsonDict, arrays: Mapping[str, AnyA
 
 def settings_for(job: Mapping[str, Any], n_rows: int) -> Settings:
     """Batch size and epochs, from the number of rows where the caller left them open."""
-    batch = job["batch_size"] or int(np.clip(n_rows // 8, 16, 128))
+    batch = job["batch_size"] or int(np.clip(n_rows // 8, 32, 256))
     steps = max(1, n_rows // batch)
     width = max(_width(part.x) for part in job["parts"].values())
     passes = np.clip(PASSES * (PASSES_AT / width) ** 0.5, FEWEST_PASSES, MOST_PASSES)

@@ -22,7 +22,6 @@ References:
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import accumulate, pairwise
 
 import torch
 from torch import Tensor
@@ -54,7 +53,7 @@ def multiscale_loss(
     alpha: float,
     beta: float,
     margin: float,
-    balance: bool = False,
+    by_row: bool = False,
 ) -> Tensor:
     """Weighted sum of the loss over all pairs of a batch, modalities one below the other.
 
@@ -65,8 +64,9 @@ def multiscale_loss(
         alpha: Weight of attraction.
         beta: Weight of repulsion.
         margin: c, the squared distance from which rows without a common label are left alone.
-        balance: Divide attraction and repulsion each by the weight of the pairs it acts on, so
-            that α and β mean the same however many classes there are (not in the paper).
+        by_row: Let every row weigh alike: what draws it is averaged over all that draws it, what
+            pushes it over all that pushes it. Rare labels then count as much as frequent ones.
+            Where all rows have as much of either, nothing changes. Not in the paper.
 
     Returns:
         A scalar.
@@ -75,21 +75,10 @@ def multiscale_loss(
     d2_BB = (squares_B.unsqueeze(0) + squares_B.unsqueeze(1) - 2 * f_BE @ f_BE.T).clamp(min=0)
     near_BB = weight_BB * s_BB
     far_BB = weight_BB * s_BB.eq(0)
-    attraction = (near_BB * d2_BB).sum()
-    repulsion = (far_BB * (margin - d2_BB).clamp(min=0)).sum()
-    if balance == "row":
-        near = (near_BB * d2_BB).sum(1) / near_BB.sum(1).clamp(min=EPS)
-        far = (far_BB * (margin - d2_BB).clamp(min=0)).sum(1) / far_BB.sum(1).clamp(min=EPS)
-        return (alpha * near + beta * far).mean()
-    if balance == "active":
-        near = (near_BB * d2_BB).sum(1) / near_BB.sum(1).clamp(min=EPS)
-        act = (far_BB * (d2_BB < margin)).detach()
-        far = (far_BB * (margin - d2_BB).clamp(min=0)).sum(1) / act.sum(1).clamp(min=EPS)
-        return (alpha * near + beta * far).mean()
-    if balance:
-        attraction = attraction / near_BB.sum().clamp(min=EPS)
-        repulsion = repulsion / far_BB.sum().clamp(min=EPS)
-    return alpha * attraction + beta * repulsion
+    push_BB = (margin - d2_BB).clamp(min=0)
+    if not by_row:
+        return alpha * (near_BB * d2_BB).sum() + beta * (far_BB * push_BB).sum()
+    return alpha * _by_row(near_BB, d2_BB) + beta * _by_row(far_BB, push_BB)
 
 
 def pair_weights(
@@ -119,6 +108,8 @@ def pair_weights(
     return weight_BB.float()
 
 
-def blocks(counts: Sequence[int]) -> list[slice]:
-    """Where the rows of each modality stand in a batch."""
-    return [slice(a, b) for a, b in pairwise(accumulate(counts, initial=0))]
+def _by_row(weight_BB: Tensor, value_BB: Tensor) -> Tensor:
+    """Mean over the rows of each row's weighted mean, times all weight there is."""
+    total_B = weight_BB.sum(dim=1)
+    mean_B = (weight_BB * value_BB).sum(dim=1) / total_B.clamp(min=EPS)
+    return total_B.sum() * mean_B.sum() / total_B.ne(0).sum().clamp(min=1)
