@@ -19,7 +19,7 @@ from commonspace.data import Splits, load_dataset
 from commonspace.disk import write_json
 from commonspace.evaluation import Protocol, Report, chance, evaluate, holm, sign_flip_p
 from commonspace.machine import describe_machine
-from commonspace.methods import SDML, SM, Ridge
+from commonspace.methods import MSDMML, SDML, SM, Ridge
 from commonspace.training import Run
 from commonspace.types import FloatArray, JsonDict
 
@@ -41,6 +41,9 @@ METHODS: dict[str, Callable[[int], Any]] = {
     "SDML": lambda seed: SDML(random_state=seed),
     "SDML.fast": lambda seed: SDML.fast(random_state=seed),
     "SDML.best": lambda seed: SDML.best(random_state=seed),
+    "MSDMML": lambda seed: MSDMML(random_state=seed),
+    "MSDMML.bin": lambda seed: MSDMML.bin(random_state=seed),
+    "MSDMML.paper": lambda seed: MSDMML.paper(random_state=seed),
 }
 SEEDLESS = ("SM", "Ridge")
 
@@ -68,7 +71,8 @@ def bench_recipe(
 
     Returns:
         The form of all benchmarks: rows of "set", "method", "mean_ap", "sd", "mean_ap_within",
-        "seconds"; and "tests": of SDML against each other method on each set, the difference of
+        "seconds", and, where rows have several labels, "mean_ndcg" with the number of shared labels
+        as the gain; and "tests": of SDML against each other method on each set, the difference of
         mean AP at seed 0 and the Holm-corrected p of a paired randomisation test over queries.
     """
     for name in methods:
@@ -107,7 +111,7 @@ def _cell(
     start = time.perf_counter()
     model = METHODS[method](seed).fit(data["train"], data.get("valid"), run=Run(jobs=jobs))
     seconds = time.perf_counter() - start
-    report = evaluate(model, data["test"], protocol=Protocol(within=True))
+    report = evaluate(model, data["test"], protocol=_protocol(data))
     cell = {"seconds": round(seconds, 2), "report": report.to_dict(per_query=True)}
     write_json(path, cell)
     cross, within = report.mean_ap, report.mean_ap_within
@@ -120,8 +124,14 @@ def _place(cells: Path, name: str, method: str, seed: int) -> Path:
     return cells / f"{Path(name).name}-{method}-{seed}.json"
 
 
+def _protocol(data: Splits) -> Protocol:
+    graded = data["train"].label_kind != "single"
+    return Protocol(within=True, gain="overlap" if graded else None)
+
+
 def _chance(name: str, data: Splits) -> JsonDict:
-    report = chance(data["test"], protocol=Protocol(within=True))
+    report = chance(data["test"], protocol=_protocol(data))
+    graded = {} if report.mean_ndcg is None else {"mean_ndcg": report.mean_ndcg, "sd_ndcg": 0.0}
     return {
         "set": name,
         "method": "chance",
@@ -131,13 +141,18 @@ def _chance(name: str, data: Splits) -> JsonDict:
         "mean_ap_within": report.mean_ap_within,
         "sd_within": 0.0,
         "seconds": 0.0,
+        **graded,
     }
 
 
 def _row(name: str, method: str, cells: Sequence[JsonDict]) -> JsonDict:
     cross = [cell["report"]["mean_ap"] for cell in cells]
     within = [cell["report"]["mean_ap_within"] for cell in cells]
+    ndcg = [cell["report"]["mean_ndcg"] for cell in cells if "mean_ndcg" in cell["report"]]
     spread = 1 if len(cells) > 1 else 0
+    graded = {}
+    if ndcg:
+        graded = {"mean_ndcg": float(np.mean(ndcg)), "sd_ndcg": float(np.std(ndcg, ddof=spread))}
     return {
         "set": name,
         "method": method,
@@ -147,6 +162,7 @@ def _row(name: str, method: str, cells: Sequence[JsonDict]) -> JsonDict:
         "mean_ap_within": float(np.mean(within)),
         "sd_within": float(np.std(within, ddof=spread)),
         "seconds": float(np.median([cell["seconds"] for cell in cells])),
+        **graded,
     }
 
 

@@ -62,6 +62,8 @@ class MSDMML(Method):
     Args:
         dim: Dimensions of the common space.
         hidden: Widths of the hidden layers.
+        members: Networks side by side in each branch, of dim / members dimensions each, that learn
+            apart from one another; cosines are the means of theirs.
         alpha: α, weight of attraction.
         beta: β, weight of repulsion.
         margin: c, squared distance (0 to 4) from which items without a common label are left alone.
@@ -122,6 +124,7 @@ class MSDMML(Method):
         *,
         dim: int = 256,
         hidden: Sequence[int] = (512,),
+        members: int = 2,
         alpha: float = 0.5,
         beta: float = 0.5,
         margin: float = 1.5,
@@ -132,8 +135,8 @@ class MSDMML(Method):
         init_std: float | None = None,
         standardize: bool = True,
         batch_norm: bool = True,
-        input_dropout: float = 0.2,
-        dropout: float = 0.5,
+        input_dropout: float = 0.15,
+        dropout: float = 0.4,
         epochs: int | None = None,
         effort: float = 1.0,
         batch_size: int | None = None,
@@ -148,6 +151,7 @@ class MSDMML(Method):
     ) -> None:
         self.dim = dim
         self.hidden = hidden
+        self.members = members
         self.alpha = alpha
         self.beta = beta
         self.margin = margin
@@ -181,6 +185,7 @@ class MSDMML(Method):
         """
         published: dict[str, Any] = {
             "hidden": (1024,),
+            "members": 1,
             "alpha": 0.4,
             "beta": 0.6,
             "margin": 1.0,
@@ -270,6 +275,7 @@ class MSDMML(Method):
             "options": {m: self._network_options(m, part.x) for m, part in parts.items()},
             "rates": self._rates(list(parts)),
             "similarity": self._similarity(several),
+            "members": int(self.members),
             "alpha": float(self.alpha),
             "beta": float(self.beta),
             "margin": float(self.margin),
@@ -288,6 +294,7 @@ class MSDMML(Method):
         options: JsonDict = {
             "hidden": [int(width) for width in self.hidden],
             "dim": int(self.dim),
+            "members": int(self.members),
             "final_relu": bool(self.final_relu),
             "init_std": self.init_std,
             "standardize": bool(self.standardize),
@@ -352,6 +359,9 @@ class MSDMML(Method):
 
     def _check_arguments(self) -> None:
         check_range("dim", self.dim, low=1, integer=True)
+        check_range("members", self.members, low=1, high=64, integer=True)
+        if self.dim % self.members:
+            raise InputError(f"dim: expected a multiple of members={self.members}, got {self.dim}.")
         check_range("alpha", self.alpha, low=0)
         check_range("beta", self.beta, low=0)
         check_range("margin", self.margin, low=0, high=4)

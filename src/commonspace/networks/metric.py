@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -17,10 +18,14 @@ CLAMP = 10.0  # standard deviations: an outlier beyond says no more than "very l
 class MetricBranch(nn.Module):
     """Features → hidden layers → dim, scaled to unit length.
 
+    Several members are networks side by side. Each gives unit vectors of dim / members dimensions,
+    and the whole is again of unit length: its cosines are the means of theirs.
+
     Args:
         n_features: Width of the input.
         hidden: Widths of the hidden layers.
-        dim: Dimensions of the common space.
+        dim: Dimensions of the common space, a multiple of ``members``.
+        members: Networks side by side.
         final_relu: A ReLU on the output as well, so that no coordinate is negative.
         init_std: Standard deviation of the normal distribution that weights start from, biases
             from zero; None leaves them to torch.
@@ -36,6 +41,7 @@ class MetricBranch(nn.Module):
         hidden: Sequence[int],
         dim: int,
         *,
+        members: int = 1,
         final_relu: bool = False,
         init_std: float | None = None,
         input_dropout: float = 0.0,
@@ -47,10 +53,13 @@ class MetricBranch(nn.Module):
         self.inputs: nn.Module = nn.Identity() if standardize is None else Standardize(*standardize)
         self.clamps = standardize is not None
         self.dropout = nn.Dropout(input_dropout)
-        self.mlp = MLP([n_features, *hidden, dim], dropout=dropout, batch_norm=batch_norm)
+        sizes = [n_features, *hidden, dim // members]
+        self.members = nn.ModuleList(
+            MLP(sizes, dropout=dropout, batch_norm=batch_norm) for _ in range(members)
+        )
         self.final_relu = final_relu
         if init_std is not None:
-            _initialize(self.mlp, init_std)
+            _initialize(self.members, init_std)
 
     def forward(self, x_BD: Tensor) -> Tensor:
         """Bring features to the common space, shape (B, dim), rows of length 1.
@@ -60,14 +69,16 @@ class MetricBranch(nn.Module):
         x_BD = self.inputs(x_BD)
         if self.clamps:
             x_BD = x_BD.clamp(-CLAMP, CLAMP)
-        out_BE: Tensor = self.mlp(self.dropout(x_BD))
+        parts = [member(self.dropout(x_BD)) for member in self.members]
         if self.final_relu:
-            out_BE = out_BE.relu()
-        return functional.normalize(out_BE, dim=1, eps=NORM_EPS)
+            parts = [part.relu() for part in parts]
+        units = [functional.normalize(part, dim=1, eps=NORM_EPS) for part in parts]
+        length: float = len(units) ** 0.5
+        return torch.cat(units, dim=1) / length
 
 
-def _initialize(mlp: nn.Module, std: float) -> None:
-    for layer in mlp.modules():
+def _initialize(networks: nn.Module, std: float) -> None:
+    for layer in networks.modules():
         if isinstance(layer, nn.Linear):
             nn.init.normal_(layer.weight, std=std)
             nn.init.zeros_(layer.bias)

@@ -107,6 +107,13 @@ _EMOJI_SOURCE = {
     "192 of character n-grams (TF-IDF, SVD)",
     "split": "1200/499, variants of one emoji on one side",
 }
+_COCO_SOURCE = {
+    "source": "COCO 2017 images of github Obmutescence/COCO-MINI, zzowenzz/COCO_Tiny and "
+    "enginbozaba/tiny_coco",
+    "licence": "annotations CC BY 4.0; images under their Flickr licences",
+    "features": "image: 1280 of EfficientNet-Lite0; text: 384 of MiniLM, mean of five captions",
+    "split": "seeded, about 60 % train",
+}
 _DIGITS_SOURCE = {
     "source": "MNIST sample, UCI optdigits and pendigits, Free Spoken Digit Dataset, Sign Language "
     "Digits, number words of num2words",
@@ -224,14 +231,24 @@ ENTRIES = (
         {"image": 238, "text": 238},
         80,
         label_kind="multi",
-        provenance={
-            "source": "COCO 2017 images of github Obmutescence/COCO-MINI, zzowenzz/COCO_Tiny and "
-            "enginbozaba/tiny_coco",
-            "licence": "annotations CC BY 4.0; images under their Flickr licences",
-            "features": "image: 1280 of EfficientNet-Lite0; text: 384 of MiniLM, mean of five "
-            "captions",
-            "split": "seeded, about 60 % train",
-        },
+        provenance=_COCO_SOURCE,
+    ),
+    _compact(
+        "emoji_raw",
+        compact.load_emoji_raw,
+        {"image": 1699, "text": 1699},
+        9,
+        file="emoji",
+        provenance={**_EMOJI_SOURCE, "features": "none: pictures of 40 pixels, English words"},
+    ),
+    _compact(
+        "coco_raw",
+        compact.load_coco_raw,
+        {"image": 238, "text": 238},
+        80,
+        file="coco_mini",
+        label_kind="multi",
+        provenance={**_COCO_SOURCE, "features": "none: pictures of 96 pixels, five captions"},
     ),
     _xmedia(),
     _deep(
