@@ -2,7 +2,7 @@
 
 from commonspace.encoders.backbones import BACKBONES, Backbone, load_backbone
 from commonspace.encoders.bag_of_words import BagOfWordsEncoder
-from commonspace.encoders.base import Encoder, encoder_from_spec
+from commonspace.encoders.base import Encoder, encoder_from_spec, fitted_spec
 from commonspace.encoders.image import EfficientNetLite0Encoder
 from commonspace.encoders.pixels import PixelEncoder
 from commonspace.encoders.text import HashTextEncoder
@@ -16,5 +16,6 @@ __all__ = [
     "HashTextEncoder",
     "PixelEncoder",
     "encoder_from_spec",
+    "fitted_spec",
     "load_backbone",
 ]

@@ -53,6 +53,38 @@ class Encoder(Protocol):
         ...
 
 
+def fitted_spec(spec: Mapping[str, Any], items: Sequence[Any]) -> JsonDict:
+    """Complete the settings of an encoder that learns from training items, such as a vocabulary.
+
+    Args:
+        spec: What `encoder_from_spec` reads, or, of an encoder that learns, its kind and the
+            settings of its ``fit``. Without a version: the one there is.
+        items: Training items, looked at only by an encoder that learns.
+
+    Raises:
+        NotFoundError: There is no encoder of that kind.
+        InputError: A setting is unknown or out of range, or there is nothing to learn from.
+
+    Example:
+        >>> fitted_spec({"kind": "text-bag-of-words", "size": 1}, ["a cat", "a dog"])["words"]
+        ['a']
+    """
+    settings = dict(spec)
+    kind = settings.pop("kind", None)
+    if kind not in _KINDS:
+        raise not_found("encoder", kind, _KINDS)
+    settings.setdefault("version", _KINDS[kind].version)
+    learns = hasattr(_KINDS[kind], "fit")
+    if not learns or "words" in settings:
+        return encoder_from_spec({"kind": kind, **settings}).spec()
+    del settings["version"]
+    try:
+        made: JsonDict = _KINDS[kind].fit(items, **settings).spec()
+    except TypeError as error:
+        raise InputError(f"encoder {kind!r}: unknown settings in {settings!r}.") from error
+    return made
+
+
 def encoder_from_spec(spec: Mapping[str, Any]) -> Encoder:
     """Make the encoder that a `Encoder.spec` describes.
 
