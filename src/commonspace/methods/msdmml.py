@@ -127,7 +127,7 @@ class MSDMML(Method):
         members: int = 2,
         alpha: float = 0.67,
         beta: float = 0.33,
-        margin: float = 1.5,
+        margin: float = 1.8,
         lambdas: tuple[float, float, float] = (0.6, 0.2, 0.2),
         ablation: Literal["bin", "inter", "intra"] | None = None,
         reduction: Literal["rows", "mean", "sum"] = "rows",
