@@ -319,8 +319,10 @@ class MSDMML(Method):
 
     def _read(self, modality: str, x: Any, n_features: int | None) -> AnyArray:
         """Pixels stay bytes; they would take four times the memory as numbers."""
-        if modality not in (self.branches or {}):
+        branches = self.branches or {}
+        if modality not in branches:
             return super()._read(modality, x, n_features)
+        _check_branch(modality, branches[modality])
         return _as_pixel_rows(modality, x, n_features)
 
     def _similarity(self, several: bool) -> str:
