@@ -30,7 +30,7 @@ def bench_pixels(
     side: int = 72,
     crop: int = 64,
     freeze: int = 8,
-    rate: float = 1e-4,
+    rate: float = 4e-4,
     words: int = 1000,
     epochs: int = 10,
     seeds: int = 2,

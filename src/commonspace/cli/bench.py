@@ -162,7 +162,7 @@ def pixels(
     side: Annotated[int, typer.Option(min=8, help="Pixels to scale pictures to.")] = 72,
     crop: Annotated[int, typer.Option(min=32, help="Pixels that are seen of them.")] = 64,
     freeze: Annotated[int, typer.Option(min=0, help="Stages, of 18, that stay as they are.")] = 8,
-    rate: Annotated[float, typer.Option(help="Learning rate of the other stages.")] = 1e-4,
+    rate: Annotated[float, typer.Option(help="Learning rate of the other stages.")] = 4e-4,
     words: Annotated[int, typer.Option(min=1, help="Size of the vocabulary.")] = 1000,
     epochs: Annotated[int, typer.Option(min=1, help="Of both.")] = 10,
     seeds: Annotated[int, typer.Option(min=1, help="Random states, from 0.")] = 2,

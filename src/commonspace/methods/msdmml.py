@@ -39,7 +39,7 @@ from commonspace.types import AnyArray, Float32Array, IntArray, JsonDict
 
 logger = logging.getLogger(__name__)
 
-RATE, BACKBONE_RATE = 5e-3, 1e-4
+RATE, BACKBONE_RATE = 5e-3, 4e-4
 LAMBDAS = {"inter": (1.0, 0.0, 0.0), "intra": (0.0, 0.5, 0.5)}
 
 
@@ -90,7 +90,7 @@ class MSDMML(Method):
             for each a mapping with the "backbone" to fine-tune ("efficientnet-lite0" or
             "resnet101"), the "crop" that is seen of them in pixels (else 7/8 of the side), how
             many stages to "freeze" from the stem on (else 0), and the backbone's "learning_rate"
-            (else 1e-4). Whatever is left out takes its default.
+            (else 4e-4, or the branch's where that is less, as in the paper).
         anchors: How many vectors of the training rows to keep, evenly from each modality, for
             `fit_modality` to train a new branch against; 0 keeps none.
         validation_fraction: Share of the training rows held back to choose the epoch when `fit`
@@ -314,7 +314,8 @@ class MSDMML(Method):
             out[name] = float(rate)
             branch = (self.branches or {}).get(name)
             if branch is not None:
-                out[backbone_of(name)] = float(branch.get("learning_rate", BACKBONE_RATE))
+                slow = min(BACKBONE_RATE, out[name])
+                out[backbone_of(name)] = float(branch.get("learning_rate", slow))
         return out
 
     def _read(self, modality: str, x: Any, n_features: int | None) -> AnyArray:
