@@ -20,12 +20,18 @@ import numpy as np
 import torch
 from torch import nn
 
-from commonspace.checks import check_one_of, check_range, not_found
 from commonspace.data import Dataset, Modality
 from commonspace.disk import sha256_bytes
-from commonspace.encoders import BACKBONES
 from commonspace.errors import InputError, UnsupportedError
 from commonspace.methods.base import Method, MethodState, PartState
+from commonspace.methods.msdmml_settings import (
+    BACKBONE_RATE,
+    RATE,
+    as_pixel_rows,
+    check_branch,
+    check_settings,
+    picture_options,
+)
 from commonspace.methods.msdmml_training import (
     Part,
     backbone_of,
@@ -39,7 +45,6 @@ from commonspace.types import AnyArray, Float32Array, IntArray, JsonDict
 
 logger = logging.getLogger(__name__)
 
-RATE, BACKBONE_RATE = 5e-3, 4e-4
 LAMBDAS = {"inter": (1.0, 0.0, 0.0), "intra": (0.0, 0.5, 0.5)}
 
 
@@ -212,7 +217,7 @@ class MSDMML(Method):
         return cls(**{"ablation": "bin", **changes})
 
     def _fit(self, train: Dataset, valid: Dataset | None, run: Run) -> None:
-        self._check_arguments()
+        check_settings(self)
         if valid is None and self.validation_fraction > 0:
             train, valid = train.split(self.validation_fraction, seed=self.random_state)
         several = train.label_kind != "single"
@@ -236,7 +241,7 @@ class MSDMML(Method):
     def _add(
         self, modality: str, train: Dataset, valid: Dataset | None, space: Space, run: Run
     ) -> None:
-        self._check_arguments()
+        check_settings(self)
         self._check_anchors(modality)
         if valid is None and self.validation_fraction > 0:
             train, valid = train.split(self.validation_fraction, seed=self.random_state)
@@ -303,7 +308,11 @@ class MSDMML(Method):
             "dropout": float(self.dropout),
         }
         branch = (self.branches or {}).get(modality)
-        return options if branch is None else {**options, "picture": _picture(modality, branch, x)}
+        return (
+            options
+            if branch is None
+            else {**options, "picture": picture_options(modality, branch, x)}
+        )
 
     def _rates(self, modalities: Sequence[str]) -> dict[str, float]:
         """Of each branch, and of the backbone of each that has one."""
@@ -323,8 +332,8 @@ class MSDMML(Method):
         branches = self.branches or {}
         if modality not in branches:
             return super()._read(modality, x, n_features)
-        _check_branch(modality, branches[modality])
-        return _as_pixel_rows(modality, x, n_features)
+        check_branch(modality, branches[modality])
+        return as_pixel_rows(modality, x, n_features)
 
     def _similarity(self, several: bool) -> str:
         if self.ablation != "bin":
@@ -360,56 +369,6 @@ class MSDMML(Method):
         data = [part.fingerprint() for part in (train, valid) if part is not None]
         return sha256_bytes(repr((versions, params, data, more)).encode())
 
-    def _check_arguments(self) -> None:
-        check_range("dim", self.dim, low=1, integer=True)
-        check_range("members", self.members, low=1, high=64, integer=True)
-        if self.dim % self.members:
-            raise InputError(f"dim: expected a multiple of members={self.members}, got {self.dim}.")
-        check_range("alpha", self.alpha, low=0)
-        check_range("beta", self.beta, low=0)
-        check_range("margin", self.margin, low=0, high=4)
-        check_one_of("ablation", self.ablation, (None, "bin", "inter", "intra"))
-        check_one_of("reduction", self.reduction, ("rows", "mean", "sum"))
-        check_one_of("schedule", self.schedule, ("one-cycle", "constant"))
-        check_range("input_dropout", self.input_dropout, low=0, high=0.99)
-        check_range("dropout", self.dropout, low=0, high=0.99)
-        check_range("effort", self.effort, low=0.01, high=100)
-        check_range("weight_decay", self.weight_decay, low=0)
-        check_range("anchors", self.anchors, low=0, integer=True)
-        check_range("validation_fraction", self.validation_fraction, low=0, high=0.9)
-        check_range("random_state", self.random_state, low=0, integer=True)
-        for name in ("epochs", "batch_size"):
-            if getattr(self, name) is not None:
-                check_range(name, getattr(self, name), low=1, integer=True)
-        if self.init_std is not None:
-            check_range("init_std", self.init_std, low=1e-12)
-        rates = self.learning_rate
-        for rate in rates.values() if isinstance(rates, Mapping) else [rates]:
-            check_range("learning_rate", rate, low=1e-12, high=10)
-        self._check_sequences()
-        for name, branch in (self.branches or {}).items():
-            _check_branch(name, branch)
-
-    def _check_sequences(self) -> None:
-        for name, count, example in (
-            ("hidden", None, "[512]"),
-            ("betas", 2, "[0.9, 0.99]"),
-            ("lambdas", 3, "[0.6, 0.2, 0.2]"),
-        ):
-            values = getattr(self, name)
-            plain = isinstance(values, Sequence) and not isinstance(values, str)
-            if not plain or (count is not None and len(values) != count):
-                raise InputError(
-                    f"{name}: expected a list of {count or 'some'} numbers as {example}, got "
-                    f"{values!r}."
-                )
-        for width in self.hidden:
-            check_range("hidden", width, low=1, integer=True)
-        for beta in self.betas:
-            check_range("betas", beta, low=0, high=0.999999)
-        for weight in self.lambdas:
-            check_range("lambdas", weight, low=0)
-
     def _transform(self, modality: str, x_ND: AnyArray) -> Float32Array:
         return embed(self.networks_[modality], x_ND, self.space_.dim)
 
@@ -428,53 +387,6 @@ class MSDMML(Method):
             self.networks_[name] = restore_branch(
                 self.inputs_[name], part.info["network"], part.arrays
             )
-
-
-def _check_branch(name: str, branch: Any) -> None:
-    keys = ("backbone", "crop", "freeze", "learning_rate")
-    if not isinstance(branch, Mapping):
-        raise InputError(f"branches: expected a mapping for {name!r}, got {branch!r}.")
-    for key in branch:
-        if key not in keys:
-            raise not_found(f"setting of the branch {name!r}", key, keys)
-    check_one_of("backbone", branch.get("backbone", BACKBONES[0]), BACKBONES)
-    check_range("freeze", branch.get("freeze", 0), low=0, integer=True)
-    check_range("learning_rate", branch.get("learning_rate", BACKBONE_RATE), low=0, high=10)
-    if "crop" in branch:
-        check_range("crop", branch["crop"], low=8, integer=True)
-
-
-def _picture(name: str, branch: Mapping[str, Any], x: AnyArray) -> JsonDict:
-    side = _side(x.shape[1])
-    crop = int(branch.get("crop", max(8, side * 7 // 8)))
-    if crop > side:
-        raise InputError(
-            f"branch {name!r}: expected a crop of at most {side} pixels, the side of its pictures, "
-            f"got {crop}."
-        )
-    return {
-        "backbone": branch.get("backbone", BACKBONES[0]),
-        "side": side,
-        "crop": crop,
-        "freeze": int(branch.get("freeze", 0)),
-    }
-
-
-def _as_pixel_rows(modality: str, x: Any, n_features: int | None) -> AnyArray:
-    array = np.asarray(x)
-    fits = array.ndim == 2 and array.dtype == np.uint8 and 3 * _side(array.shape[1]) ** 2
-    if not fits or fits != array.shape[1] or n_features not in (None, array.shape[1]):
-        wanted = "3 * side * side" if n_features is None else str(n_features)
-        raise InputError(
-            f"modality {modality!r}: expected pixels of shape (n, {wanted}), uint8, as "
-            f"PixelEncoder makes them, got shape {array.shape} of dtype {array.dtype}."
-        )
-    return array
-
-
-def _side(n_features: int) -> int:
-    side: float = (n_features / 3) ** 0.5
-    return round(side)
 
 
 def _labelled(name: str, part: Modality, known: AnyArray) -> Part:
