@@ -131,7 +131,10 @@ def _protocol(data: Splits) -> Protocol:
 
 def _chance(name: str, data: Splits) -> JsonDict:
     report = chance(data["test"], protocol=_protocol(data))
-    graded = {} if report.mean_ndcg is None else {"mean_ndcg": report.mean_ndcg, "sd_ndcg": 0.0}
+    graded: JsonDict = {}
+    if report.mean_ndcg is not None:
+        graded = {"mean_ndcg": report.mean_ndcg, "sd_ndcg": 0.0}
+        graded["mean_ndcg_within"] = report.mean_ndcg_within
     return {
         "set": name,
         "method": "chance",
@@ -148,11 +151,14 @@ def _chance(name: str, data: Splits) -> JsonDict:
 def _row(name: str, method: str, cells: Sequence[JsonDict]) -> JsonDict:
     cross = [cell["report"]["mean_ap"] for cell in cells]
     within = [cell["report"]["mean_ap_within"] for cell in cells]
-    ndcg = [cell["report"]["mean_ndcg"] for cell in cells if "mean_ndcg" in cell["report"]]
+    reports = [cell["report"] for cell in cells]
+    ndcg = [report["mean_ndcg"] for report in reports if "mean_ndcg" in report]
     spread = 1 if len(cells) > 1 else 0
     graded = {}
     if ndcg:
+        inside = float(np.mean([report["mean_ndcg_within"] for report in reports]))
         graded = {"mean_ndcg": float(np.mean(ndcg)), "sd_ndcg": float(np.std(ndcg, ddof=spread))}
+        graded["mean_ndcg_within"] = inside
     return {
         "set": name,
         "method": method,
