@@ -83,8 +83,8 @@ class MSDMML(Method):
         batch_norm: Normalise hidden units over the batch.
         input_dropout: Share of the features dropped in training.
         dropout: Share of the hidden units dropped in training.
-        epochs: Passes over the rows of the largest modality; None takes as `SDML` does 20 to 50,
-            the more the fewer features, within 300 to 6000 steps.
+        epochs: Passes over the rows of the largest modality; None takes 10 to 25, the more the
+            fewer features, within 150 to 3000 steps: half of what `SDML` takes.
         effort: Multiplies the passes and steps that ``epochs=None`` takes.
         batch_size: Rows of each modality a step; None takes an eighth of the rows, 32 to 256.
         learning_rate: Of Adam; one number, or one a modality with "*" for all others.

@@ -33,8 +33,8 @@ from commonspace.training.loop import Callback, Networks, Rows
 from commonspace.types import AnyArray, Float32Array, IntArray, JsonDict
 
 FORWARD_ROWS = 1024
-MIN_STEPS, MAX_STEPS = 300, 6000
-FEWEST_PASSES, MOST_PASSES, PASSES_AT, PASSES = 20, 50, 1024, 25
+MIN_STEPS, MAX_STEPS = 150, 3000
+FEWEST_PASSES, MOST_PASSES, PASSES_AT, PASSES = 10, 25, 1024, 12.5
 VALID_ROWS = 2000  # of each modality: enough to tell epochs apart
 SCALING_ROWS = 512  # pictures by which the pooled maps are scaled
 PICTURE_ROWS = 32
