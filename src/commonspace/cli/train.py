@@ -205,8 +205,9 @@ def _learning_data(
 
     train = splits[split]
     encoders = {
-        name: spec and fitted_spec(spec, train.x(name).tolist() if name in train else [])
+        name: fitted_spec(spec, train.x(name))
         for name, spec in encoders.items()
+        if spec is not None and name in train
     }
     learn = encode_raw(train, encoders)
     if "valid" not in splits or split == "valid":

@@ -53,7 +53,7 @@ class Encoder(Protocol):
         ...
 
 
-def fitted_spec(spec: Mapping[str, Any], items: Sequence[Any]) -> JsonDict:
+def fitted_spec(spec: Mapping[str, Any], items: Sequence[Any] | AnyArray) -> JsonDict:
     """Complete the settings of an encoder that learns from training items, such as a vocabulary.
 
     Args:
