@@ -202,6 +202,39 @@ def codes(
     _show(result, json)
 
 
+@app.command(epilog="Example: commonspace bench pixels --set coco_raw --epochs 5")
+def pixels(
+    set_: Annotated[
+        str, typer.Option("--set", metavar="NAME", help="emoji_raw or coco_raw.")
+    ] = "emoji_raw",
+    side: Annotated[int, typer.Option(min=8, help="Pixels to scale pictures to.")] = 72,
+    crop: Annotated[int, typer.Option(min=32, help="Pixels that are seen of them.")] = 64,
+    freeze: Annotated[int, typer.Option(min=0, help="Stages, of 18, that stay as they are.")] = 8,
+    rate: Annotated[float, typer.Option(help="Learning rate of the other stages.")] = 4e-4,
+    words: Annotated[int, typer.Option(min=1, help="Size of the vocabulary.")] = 1000,
+    epochs: Annotated[int, typer.Option(min=1, help="Of both.")] = 10,
+    seeds: Annotated[int, typer.Option(min=1, help="Random states, from 0.")] = 2,
+    data_root: DataRoot = None,
+    json: Json = False,
+) -> None:
+    """Compare fine-tuning a backbone on pictures and words with its features as they are."""
+    from commonspace.benchmarks.pixels import bench_pixels
+
+    result = bench_pixels(
+        name=set_,
+        side=side,
+        crop=crop,
+        freeze=freeze,
+        rate=rate,
+        words=words,
+        epochs=epochs,
+        seeds=seeds,
+        root=data_root,
+        say=lambda line: typer.echo(plain(line), err=True),
+    )
+    _show(result, json)
+
+
 def _widths(features: Sequence[str]) -> dict[str, int]:
     widths: dict[str, int] = {}
     for name, text in parse_pairs("--features", features).items():
