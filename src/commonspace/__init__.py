@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from commonspace.data import Dataset, Labels, load_dataset
     from commonspace.evaluation import Protocol, Report, evaluate
-    from commonspace.methods import SDML, SM, Ridge, Sequential
+    from commonspace.methods import MSDMML, SDML, SM, SPDQ, Ridge, Sequential
     from commonspace.space import Space
     from commonspace.store.collection import Collection
     from commonspace.store.models import load, save
@@ -21,11 +21,13 @@ _HOMES = {
     "Collection": "commonspace.store.collection",
     "Dataset": "commonspace.data",
     "Labels": "commonspace.data",
+    "MSDMML": "commonspace.methods",
     "Protocol": "commonspace.evaluation",
     "Report": "commonspace.evaluation",
     "Ridge": "commonspace.methods",
     "SDML": "commonspace.methods",
     "SM": "commonspace.methods",
+    "SPDQ": "commonspace.methods",
     "Sequential": "commonspace.methods",
     "Space": "commonspace.space",
     "evaluate": "commonspace.evaluation",
@@ -35,8 +37,10 @@ _HOMES = {
 }
 
 __all__ = [
+    "MSDMML",
     "SDML",
     "SM",
+    "SPDQ",
     "Collection",
     "Dataset",
     "Labels",

@@ -196,3 +196,46 @@ def test_orders_are_drawn_without_repetition():
     orders = sequential.draw_orders("abcd", 24)
     assert len(set(orders)) == 24 and len(sequential.draw_orders("abcde", 7)) == 7
     assert sequential.draw_orders("abc", 100) == sequential.draw_orders("abc", 6)
+
+
+@pytest.fixture
+def tiny_codes(monkeypatch, splits, tmp_path):
+    """Vectors of Ridge for a space, a data set in a folder, coders of few words."""
+    from commonspace.benchmarks import codes
+    from commonspace.methods import Ridge
+
+    splits.save(tmp_path / "tiny")
+    monkeypatch.setitem(codes.SPACES, "SDML", lambda seed: Ridge(dim=8))
+    monkeypatch.setattr(codes, "SIZES", (40, 60))
+    monkeypatch.setattr(codes, "SIZE_CODERS", ("Quantizer 4-bit",))
+    names = ("Quantizer 4-bit", "ITQ", "sign")
+    methods = [arg for name in names for arg in ("--method", name)]
+    cells = ("--cells", tmp_path / "cells", "--plots", tmp_path / "plots")
+    bits = ("--bits", 8, "--bits", 32)
+    return ("bench", "codes", "--set", tmp_path / "tiny", *methods, *bits, "--seeds", 2, *cells)
+
+
+def test_codes_fill_a_table_pictures_and_a_study_of_rows(tiny_codes, tmp_path):
+    found = ran(*tiny_codes, "--sizes")
+    assert set(found) == {"bench", "machine", "rows", "sizes", "ratios", "plots"}
+    rows = {(row["method"], row["bits"]): row for row in found["rows"]}
+    assert len(rows) == 1 + 3 * 2 and all(row["seeds"] == 2 for row in found["rows"])
+    whole = rows["float", 0]["mean_ap"]
+    ours = rows["Quantizer 4-bit", 32]
+    assert ours["of_float"] == pytest.approx(ours["mean_ap"] / whole) and ours["of_float"] > 0.9
+    assert ours["items_per_second"] > 0 and rows["float", 0]["items_per_second"] is None
+    assert [row["rows"] for row in found["sizes"]] == [40, 60]
+    assert sorted(path.name for path in (tmp_path / "plots").iterdir()) == [
+        "tiny_SDML.png",
+        "tiny_SDML_rows.png",
+        "tiny_SDML_scope.png",
+    ]
+    again = run(*tiny_codes)
+    assert again.code == 0 and not again.err and "Quantizer 4-bit" in again.out
+
+
+def test_codes_name_what_they_do_not_know(tmp_path):
+    done = run("bench", "codes", "--method", "PPQ", "--cells", tmp_path)
+    assert done.code == 2 and "'PQ'" in done.err
+    done = run("bench", "codes", "--space", "SDLM", "--cells", tmp_path)
+    assert done.code == 2 and "'SDML'" in done.err

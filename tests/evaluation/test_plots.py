@@ -18,6 +18,10 @@ def test_writes_two_pictures_a_direction(tmp_path):
     assert [f.name for f in files][:2] == ["pr_image_3D-model.png", "scope_image_3D-model.png"]
     assert len(files) == 4
     assert all(f.read_bytes().startswith(b"\x89PNG") for f in files)
+    several = evaluate(vectors, data, cutoffs=[1, 5, 10])
+    names = {f.name for f in plot_curves({"ours": several}, tmp_path / "plots")}
+    assert len(names) == 6 and "map_image_3D-model.png" in names
+    assert len(plot_curves({"ours": several, "again": report}, tmp_path / "plots")) == 4
 
 
 def test_needs_curves(tmp_path):

@@ -243,3 +243,15 @@ def test_plain_gradient_steps_by_hand():
     train(task, Settings(epochs=1, batch_size=8, optimizer="sgd"), name="t", seed=0)
     for old, g, value in zip(before, gradients, task.networks.parameters(), strict=True):
         torch.testing.assert_close(value.detach(), old - 0.01 * g, rtol=1e-4, atol=1e-6)
+
+
+def test_a_task_may_solve_for_something_before_each_epoch():
+    """In evaluation mode, with what it finds in force for the epoch."""
+    seen = []
+
+    class Solving(Regression):
+        def alternate(self, epoch: int) -> None:
+            seen.append((epoch, any(network.training for network in self.networks.values())))
+
+    train(Solving(), Settings(epochs=3, batch_size=8), name="solving", seed=0)
+    assert seen == [(0, False), (1, False), (2, False)]

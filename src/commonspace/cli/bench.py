@@ -154,6 +154,87 @@ def ablation(
     _show(result, json)
 
 
+@app.command(epilog="Example: commonspace bench codes --set wikipedia --bits 32 --seeds 1")
+def codes(
+    sets: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="NAME", help="A known data set; may be repeated."),
+    ] = None,
+    spaces: Annotated[
+        list[str] | None,
+        typer.Option("--space", metavar="NAME", help="SDML or SPDQ; may be repeated."),
+    ] = None,
+    methods: Annotated[
+        list[str] | None,
+        typer.Option("--method", metavar="NAME", help="Such as Quantizer or PQ; may be repeated."),
+    ] = None,
+    bits: Annotated[
+        list[int] | None,
+        typer.Option(min=8, max=128, help="Of a code; may be repeated [default: 8 to 128]."),
+    ] = None,
+    seeds: Annotated[int, typer.Option(min=1, help="Random states, from 0.")] = 3,
+    sizes: Annotated[bool, typer.Option(help="Learn codebooks from fewer rows too.")] = False,
+    data_root: DataRoot = None,
+    cells: Annotated[
+        Path, typer.Option(metavar="DIR", help="Finished cells; what is there is kept.")
+    ] = Path("build/bench/codes"),
+    plots: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Draw pictures into this folder.")
+    ] = None,
+    json: Json = False,
+) -> None:
+    """Score compact codes, ours and FAISS's, at equal bytes on the same vectors."""
+    from commonspace.benchmarks.coders import CODERS
+    from commonspace.benchmarks.codes import BITS, SETS, bench_codes
+
+    result = bench_codes(
+        sets=sets or SETS,
+        spaces=spaces or ("SDML",),
+        methods=methods or tuple(CODERS),
+        bits=bits or BITS,
+        seeds=seeds,
+        sizes=sizes,
+        root=data_root,
+        cells=cells,
+        plots=plots,
+        say=lambda line: typer.echo(plain(line), err=True),
+    )
+    _show(result, json)
+
+
+@app.command(epilog="Example: commonspace bench pixels --set coco_raw --epochs 5")
+def pixels(
+    set_: Annotated[
+        str, typer.Option("--set", metavar="NAME", help="emoji_raw or coco_raw.")
+    ] = "emoji_raw",
+    side: Annotated[int, typer.Option(min=8, help="Pixels to scale pictures to.")] = 72,
+    crop: Annotated[int, typer.Option(min=32, help="Pixels that are seen of them.")] = 64,
+    freeze: Annotated[int, typer.Option(min=0, help="Stages, of 18, that stay as they are.")] = 8,
+    rate: Annotated[float, typer.Option(help="Learning rate of the other stages.")] = 4e-4,
+    words: Annotated[int, typer.Option(min=1, help="Size of the vocabulary.")] = 1000,
+    epochs: Annotated[int, typer.Option(min=1, help="Of both.")] = 10,
+    seeds: Annotated[int, typer.Option(min=1, help="Random states, from 0.")] = 2,
+    data_root: DataRoot = None,
+    json: Json = False,
+) -> None:
+    """Compare fine-tuning a backbone on pictures and words with its features as they are."""
+    from commonspace.benchmarks.pixels import bench_pixels
+
+    result = bench_pixels(
+        name=set_,
+        side=side,
+        crop=crop,
+        freeze=freeze,
+        rate=rate,
+        words=words,
+        epochs=epochs,
+        seeds=seeds,
+        root=data_root,
+        say=lambda line: typer.echo(plain(line), err=True),
+    )
+    _show(result, json)
+
+
 @app.command(epilog="Example: commonspace bench sequential --set digits --orders 5 --plot out.png")
 def sequential(
     sets: Annotated[
@@ -207,9 +288,10 @@ def _show(result: JsonDict, as_json: bool) -> None:
     if as_json:
         return print_json(result)
     _print_rows(result["rows"])
-    if result.get("tests"):
-        print_line()
-        _print_rows(result["tests"])
+    for more in ("tests", "sizes"):
+        if result.get(more):
+            print_line()
+            _print_rows(result[more])
     for name, value in result["ratios"].items():
         print_line(f"{name}: {value:.3g}")
     return None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -9,10 +10,11 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from commonspace.cli.arguments import Data, DataRoot, Json, Model, parse_list
-from commonspace.cli.output import print_json, print_line
+from commonspace.cli.output import print_json, print_line, print_table
+from commonspace.errors import InputError
 
 if TYPE_CHECKING:
-    from commonspace.evaluation import Protocol
+    from commonspace.evaluation import Protocol, Report
     from commonspace.types import JsonDict
 
 
@@ -36,6 +38,12 @@ def evaluate(
     divide_by: Annotated[
         Literal["all", "found"] | None, typer.Option(help="Divide by all relevant items, or found.")
     ] = None,
+    ndcg: Annotated[
+        bool, typer.Option("--ndcg", help="nDCG too; gains: how many labels are shared.")
+    ] = False,
+    cutoffs: Annotated[
+        str | None, typer.Option(metavar="R,R,...", help="mAP@R too, such as 50,100,500.")
+    ] = None,
     plots: Annotated[
         Path | None, typer.Option(metavar="DIR", help="Draw curves as PNG files there.")
     ] = None,
@@ -50,13 +58,14 @@ def evaluate(
     from commonspace.store.models import load
     from commonspace.store.pipelines import model_inputs
 
-    chosen = _protocol(protocol, k, divide_by, within)
+    chosen = _protocol(protocol, k, divide_by, within, ndcg)
+    ranks = _whole_numbers("--cutoffs", parse_list(cutoffs) or ())
     fitted = load(model)
     part = load_dataset(data, root=data_root)[split]
     names = parse_list(modalities)
     inputs = model_inputs(fitted, part if names is None else part.select(names))
     report = evaluation.evaluate(
-        fitted, inputs, protocol=chosen, seed=seed, curves=plots is not None
+        fitted, inputs, protocol=chosen, seed=seed, curves=plots is not None, cutoffs=ranks
     )
     result: JsonDict = {**report.to_dict(), "model": str(model), "split": split}
     floor = evaluation.chance(inputs, protocol=chosen, seed=seed) if chance else None
@@ -68,6 +77,8 @@ def evaluate(
     if json:
         return print_json(result)
     print_line(report)
+    if ranks:
+        _print_cutoffs(report)
     if floor is not None:
         print_line(f"\nchance:\n{floor}")
     for path in result.get("plots", ()):
@@ -75,9 +86,28 @@ def evaluate(
     return None
 
 
-def _protocol(name: str, k: int | None, divide_by: Any, within: bool) -> Protocol:
+def _print_cutoffs(report: Report) -> None:
+    rows = []
+    for (query, gallery), score in report.scores.items():
+        if score.curves is not None:
+            values = [f"{value:.4f}" for value in score.curves.mean_ap_at]
+            header = ["query", "gallery", *(f"mAP@{k}" for k in score.curves.cutoffs)]
+            rows.append([query, gallery, *values])
+    print_line()
+    print_table(header, rows)
+
+
+def _whole_numbers(option: str, values: Sequence[str]) -> list[int]:
+    for value in values:
+        if not value.isdecimal() or int(value) < 1:
+            raise InputError(f"{option}: expected whole numbers above 0, got {value!r}.")
+    return [int(value) for value in values]
+
+
+def _protocol(name: str, k: int | None, divide_by: Any, within: bool, ndcg: bool) -> Protocol:
     from commonspace.evaluation import Protocol
 
     protocol = Protocol() if name == "default" else getattr(Protocol, name)()
-    changes = {"k": k, "divide_by": divide_by, "within": within or None}
+    gain = "overlap" if ndcg else None
+    changes = {"k": k, "divide_by": divide_by, "within": within or None, "gain": gain}
     return replace(protocol, **{key: value for key, value in changes.items() if value is not None})

@@ -41,8 +41,8 @@ Encoders = Annotated[
     typer.Option(
         "--encoder",
         metavar="MODALITY=KIND",
-        help="How raw items become features: text-hash, image-efficientnet-lite0, or an encoder's "
-        "settings as JSON.",
+        help="How raw items become features: text-hash, text-bag-of-words, "
+        "image-efficientnet-lite0, image-pixels, or an encoder's settings as JSON.",
     ),
 ]
 
@@ -189,9 +189,9 @@ def _encoder_specs(texts: list[str] | None) -> dict[str, JsonDict | None]:
     for modality, text in parse_pairs("--encoder", texts or []).items():
         value = parse_value(text)
         if isinstance(value, dict):
-            specs[modality] = encoders.encoder_from_spec(value).spec()
+            specs[modality] = value
         elif value in kinds:
-            specs[modality] = kinds[value]().spec()
+            specs[modality] = {"kind": value}
         else:
             raise not_found("encoder", text, kinds)
     return specs
@@ -200,9 +200,16 @@ def _encoder_specs(texts: list[str] | None) -> dict[str, JsonDict | None]:
 def _learning_data(
     splits: Splits, split: str, encoders: dict[str, JsonDict | None]
 ) -> tuple[Dataset, Dataset | None]:
+    from commonspace.encoders import fitted_spec
     from commonspace.store.pipelines import encode_raw
 
-    learn = encode_raw(splits[split], encoders)
+    train = splits[split]
+    encoders = {
+        name: fitted_spec(spec, train.x(name))
+        for name, spec in encoders.items()
+        if spec is not None and name in train
+    }
+    learn = encode_raw(train, encoders)
     if "valid" not in splits or split == "valid":
         return learn, None
     valid = splits["valid"]

@@ -9,10 +9,17 @@ from html import escape
 from importlib.resources import files
 from io import BytesIO
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
 
 from commonspace.checks import require
 from commonspace.disk import atomic_file
 from commonspace.errors import InputError
+from commonspace.types import AnyArray
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
 
 _THUMBNAIL = 72  # pixels; what the page shows at most is a little more
 _PNG = b"\x89PNG\r\n\x1a\n"
@@ -25,14 +32,14 @@ class Item:
     Attributes:
         text: The text, or what the picture shows in words (its alternative text).
         class_name: The class it belongs to; "" if unknown.
-        image: Picture file; None for a text.
+        image: Picture file, or its pixels, uint8 of shape (height, width, 3); None for a text.
         caption: A few small words below, such as the modality.
         lang: Language of the text, such as "ja", for fonts and screen readers; "" if unknown.
     """
 
     text: str
     class_name: str = ""
-    image: Path | None = None
+    image: Path | AnyArray | None = None
     caption: str = ""
     lang: str = ""
 
@@ -224,7 +231,11 @@ def _verdict(result: Result) -> str:
     )
 
 
-def _thumbnail(path: Path, made: dict[Path, str]) -> str:
+def _thumbnail(picture: Path | AnyArray, made: dict[Path, str]) -> str:
+    if not isinstance(picture, Path):
+        module = require("PIL.Image", extra="image", what="the gallery")
+        return _small_png(module.fromarray(np.ascontiguousarray(picture)))
+    path = picture
     if path not in made:
         module = require("PIL.Image", extra="image", what="the gallery")
         try:
@@ -232,11 +243,15 @@ def _thumbnail(path: Path, made: dict[Path, str]) -> str:
                 small = image.convert("RGBA")
         except (OSError, ValueError, SyntaxError, module.DecompressionBombError) as error:
             raise InputError(f"image {path}: not a picture, or damaged ({error}).") from error
-        small.thumbnail((_THUMBNAIL, _THUMBNAIL))
-        content = BytesIO()
-        small.save(content, format="PNG", optimize=True)
-        made[path] = _data_uri(content.getvalue())
+        made[path] = _small_png(small)
     return made[path]
+
+
+def _small_png(image: Image) -> str:
+    image.thumbnail((_THUMBNAIL, _THUMBNAIL))
+    content = BytesIO()
+    image.save(content, format="PNG", optimize=True)
+    return _data_uri(content.getvalue())
 
 
 def _plot_uri(path: Path) -> str:

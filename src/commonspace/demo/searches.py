@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -174,5 +175,5 @@ def _label(item: Item) -> str:
 
 def _character(item: Item) -> str:
     """The emoji itself, which names its picture file."""
-    assert item.image is not None
+    assert isinstance(item.image, Path)
     return "".join(chr(int(point, 16)) for point in item.image.stem.split("-"))

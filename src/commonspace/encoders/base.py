@@ -6,14 +6,16 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Literal, Protocol, runtime_checkable
 
 from commonspace.checks import not_found
+from commonspace.encoders.bag_of_words import BagOfWordsEncoder
 from commonspace.encoders.image import EfficientNetLite0Encoder
+from commonspace.encoders.pixels import PixelEncoder
 from commonspace.encoders.text import HashTextEncoder
 from commonspace.errors import InputError
-from commonspace.types import Float32Array, JsonDict
+from commonspace.types import AnyArray, JsonDict
 
-_KINDS: dict[str, type[HashTextEncoder] | type[EfficientNetLite0Encoder]] = {
-    HashTextEncoder.kind: HashTextEncoder,
-    EfficientNetLite0Encoder.kind: EfficientNetLite0Encoder,
+_KINDS: dict[str, type[Any]] = {
+    kind.kind: kind
+    for kind in (HashTextEncoder, BagOfWordsEncoder, EfficientNetLite0Encoder, PixelEncoder)
 }
 
 
@@ -21,8 +23,9 @@ _KINDS: dict[str, type[HashTextEncoder] | type[EfficientNetLite0Encoder]] = {
 class Encoder(Protocol):
     """Anything that turns raw items of one kind into feature vectors.
 
-    It learns nothing: the same item gives the same vector today, next year and in another
-    process, so that a query meets what was indexed. Two encoders whose ids are equal give equal
+    The same item gives the same vector today, next year and in another
+    process, so that a query meets what was indexed. One that learned something, such as a
+    vocabulary, holds it in its settings. Two encoders whose ids are equal give equal
     features; any change of the features is a new id.
     """
 
@@ -41,13 +44,45 @@ class Encoder(Protocol):
         """Features per item."""
         ...
 
-    def encode(self, items: Sequence[Any]) -> Float32Array:
-        """Return features of the items, shape (n, dim), float32."""
+    def encode(self, items: Sequence[Any]) -> AnyArray:
+        """Return features of the items, shape (n, dim), float32 (pixels: uint8)."""
         ...
 
     def spec(self) -> JsonDict:
         """Plain JSON from which `encoder_from_spec` makes an equal encoder."""
         ...
+
+
+def fitted_spec(spec: Mapping[str, Any], items: Sequence[Any] | AnyArray) -> JsonDict:
+    """Complete the settings of an encoder that learns from training items, such as a vocabulary.
+
+    Args:
+        spec: What `encoder_from_spec` reads, or, of an encoder that learns, its kind and the
+            settings of its ``fit``. Without a version: the one there is.
+        items: Training items, looked at only by an encoder that learns.
+
+    Raises:
+        NotFoundError: There is no encoder of that kind.
+        InputError: A setting is unknown or out of range, or there is nothing to learn from.
+
+    Example:
+        >>> fitted_spec({"kind": "text-bag-of-words", "size": 1}, ["a cat", "a dog"])["words"]
+        ['a']
+    """
+    settings = dict(spec)
+    kind = settings.pop("kind", None)
+    if kind not in _KINDS:
+        raise not_found("encoder", kind, _KINDS)
+    settings.setdefault("version", _KINDS[kind].version)
+    learns = hasattr(_KINDS[kind], "fit")
+    if not learns or "words" in settings:
+        return encoder_from_spec({"kind": kind, **settings}).spec()
+    del settings["version"]
+    try:
+        made: JsonDict = _KINDS[kind].fit(items, **settings).spec()
+    except TypeError as error:
+        raise InputError(f"encoder {kind!r}: unknown settings in {settings!r}.") from error
+    return made
 
 
 def encoder_from_spec(spec: Mapping[str, Any]) -> Encoder:
@@ -75,6 +110,7 @@ def encoder_from_spec(spec: Mapping[str, Any]) -> Encoder:
             "were made by another version of commonspace: encode the raw items again."
         )
     try:
-        return maker(**settings)
+        made: Encoder = maker(**settings)
+        return made
     except TypeError as error:
         raise InputError(f"encoder {kind!r}: unknown settings in {settings!r}.") from error

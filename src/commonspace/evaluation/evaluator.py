@@ -10,7 +10,15 @@ import numpy as np
 
 from commonspace.checks import as_features, not_found
 from commonspace.errors import InputError
-from commonspace.evaluation.engine import DEFAULT_PROTOCOL, MEMORY, score_vectors, to_score
+from commonspace.evaluation.engine import (
+    DEFAULT_PROTOCOL,
+    MEMORY,
+    block_rows,
+    score_vectors,
+    to_score,
+)
+from commonspace.evaluation.gains import BYTES_PER_PAIR as GAIN_BYTES
+from commonspace.evaluation.gains import Gains, discounts, normalised
 from commonspace.evaluation.protocol import Divisor, Protocol
 from commonspace.evaluation.ranking import QueryScores
 from commonspace.evaluation.relevance import Relevance
@@ -20,6 +28,7 @@ from commonspace.types import (
     AnyArray,
     BoolArray,
     Float32Array,
+    FloatArray,
     LabelledData,
     ModalityTable,
     SupportsTransform,
@@ -39,6 +48,7 @@ def evaluate(
     n_bootstrap: int = 1000,
     curves: bool = False,
     scopes: Sequence[int] | None = None,
+    cutoffs: Sequence[int] = (),
     memory: int = MEMORY,
 ) -> Report:
     """Score retrieval between every ordered pair of modalities.
@@ -60,6 +70,7 @@ def evaluate(
         n_bootstrap: Resamples of the intervals; 0 leaves them out.
         curves: Keep precision-recall and precision-scope curves.
         scopes: Of the precision-scope curve; None takes about fifty.
+        cutoffs: Keep curves, with the mean average precision at each of these cut-offs R too.
         memory: Bound of working memory in bytes, beyond vectors and labels.
 
     Returns:
@@ -95,6 +106,7 @@ def evaluate(
             n_bootstrap=n_bootstrap,
             curves=curves,
             scopes=scopes,
+            cutoffs=cutoffs,
             memory=memory,
         )
         scores[direction] = _with_unlabelled(score, query, item)
@@ -140,6 +152,9 @@ def chance(
         exclude_self = query is item and not protocol.keep_self
         relevance = Relevance.of(query, item, exclude_self=exclude_self)
         found = _chance_scores(relevance, protocol)
+        if protocol.gain is not None:
+            gains = Gains.of(query, item, exclude_self=exclude_self)
+            found = replace(found, ndcg=_chance_ndcg(gains, protocol))
         scores[direction] = to_score(found, relevance, protocol, seed=seed, n_bootstrap=n_bootstrap)
     return Report(protocol, scores)
 
@@ -190,7 +205,7 @@ def _labels(table: ModalityTable, name: str) -> AnyArray:
             f"modality {name!r}: expected rows with known labels, got none in {len(known)} rows. "
             "Leave it out with modalities=[...]."
         )
-    weights = table.labels.dense() > 0
+    weights = table.labels.dense()
     return weights if known.all() else weights[known]
 
 
@@ -210,6 +225,18 @@ def _chance_scores(relevance: Relevance, protocol: Protocol) -> QueryScores:
         scores[row] = ties.average_precision(one, k=protocol.k, divide_by=protocol.divide_by)
     expected, worst, best = scores[at].T
     return QueryScores(expected, worst, best, n_relevant, n_relevant == 0)
+
+
+def _chance_ndcg(gains: Gains, protocol: Protocol) -> FloatArray:
+    """Every item counts with the mean gain of the gallery."""
+    n_queries, n_gallery = len(gains.query), len(gains.gallery)
+    discount = discounts(n_gallery - int(gains.exclude_self), protocol.k)
+    step = block_rows(n_gallery, MEMORY, bytes_per_pair=GAIN_BYTES)
+    parts = []
+    for start in range(0, n_queries, step):
+        mean, best_first = gains.mean_block(start, min(start + step, n_queries))
+        parts.append(normalised(mean * discount.sum(), best_first, discount))
+    return np.concatenate(parts)
 
 
 def _override(protocol: Protocol, *, k: int | None, divide_by: Divisor | None) -> Protocol:

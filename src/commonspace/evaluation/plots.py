@@ -18,7 +18,7 @@ _DASHES = ("-", "--", "-.", ":")
 
 
 def plot_curves(reports: Mapping[str, Report], folder: str | Path) -> list[Path]:
-    """Draw precision-recall and precision-scope curves of named reports.
+    """Draw precision-recall, precision-scope and, where asked for, mAP@R curves of named reports.
 
     Args:
         reports: By the name to show in the legend; made with ``evaluate(..., curves=True)``.
@@ -26,7 +26,7 @@ def plot_curves(reports: Mapping[str, Report], folder: str | Path) -> list[Path]
 
     Returns:
         The files: ``pr_<query>_<gallery>.png`` and ``scope_<query>_<gallery>.png`` for each
-        direction that any report has.
+        direction that any report has, and ``map_...`` where all were made with cut-offs.
 
     Raises:
         InputError: There is no report, or one has no curves.
@@ -37,8 +37,12 @@ def plot_curves(reports: Mapping[str, Report], folder: str | Path) -> list[Path]
     target.mkdir(parents=True, exist_ok=True)
     directions = dict.fromkeys(name for report in reports.values() for name in report.scores)
     files = []
+    kinds = [("pr", _draw_recall), ("scope", _draw_scope)]
+    every = [score.curves for report in reports.values() for score in report.scores.values()]
+    if all(curves is not None and len(curves.cutoffs) for curves in every):
+        kinds.append(("map", _draw_cutoffs))
     for direction in directions:
-        for kind, draw in (("pr", _draw_recall), ("scope", _draw_scope)):
+        for kind, draw in kinds:
             path = target / f"{kind}_{_plain(direction[0])}_{_plain(direction[1])}.png"
             _picture(reports, direction, draw, path)
             files.append(path)
@@ -56,6 +60,7 @@ def _picture(
         figsize=(5.2, 4.0), layout="constrained"
     )
     axes = figure.subplots()
+    axes.set_ylabel("precision")
     for at, (name, report) in enumerate(reports.items()):
         score = report.scores.get(direction)
         if score is not None and score.curves is not None:
@@ -66,7 +71,6 @@ def _picture(
             }
             draw(axes, score.curves, style)
     axes.set_title(f"{direction[0]} \N{RIGHTWARDS ARROW} {direction[1]}")
-    axes.set_ylabel("precision")
     axes.set_ylim(0, 1.02)
     axes.grid(alpha=0.3)
     axes.legend()
@@ -83,6 +87,12 @@ def _draw_scope(axes: Any, curves: Curves, style: dict[str, Any]) -> None:
     marker = {"marker": "o", "markersize": 3} if len(curves.scopes) < 25 else {}
     axes.plot(curves.scopes, curves.scope_precision, **style, **marker)
     axes.set_xlabel("scope (ranks looked at)")
+
+
+def _draw_cutoffs(axes: Any, curves: Curves, style: dict[str, Any]) -> None:
+    axes.plot(curves.cutoffs, curves.mean_ap_at, **style, marker="o", markersize=3)
+    axes.set_xlabel("R (ranks looked at)")
+    axes.set_ylabel("mAP@R")
 
 
 def _check_curves(reports: Mapping[str, Report]) -> None:

@@ -13,13 +13,15 @@ Divisor = Literal["all", "found"]
 Empty = Literal["zero", "skip"]
 Ties = Literal["expected", "stable"]
 Metric = Literal["cosine", "inner", "euclidean"]
+Gain = Literal["overlap"]
 
-_CHOICES: dict[str, tuple[str, ...]] = {
+_CHOICES: dict[str, tuple[str | None, ...]] = {
     "divide_by": ("all", "found"),
     "empty": ("zero", "skip"),
     "ties": ("expected", "stable"),
     "metric": ("cosine", "inner", "euclidean"),
     "relevance": ("shared",),
+    "gain": (None, "overlap"),
 }
 
 
@@ -41,6 +43,10 @@ class Protocol:
         within: Also score each modality against itself.
         keep_self: Within a modality, leave the query itself in its ranking.
         relevance: "shared": an item is relevant if it shares a class (weight > 0).
+        gain: Also measure graded relevance, by nDCG over the first ``k`` ranks: "overlap" is the
+            sum over classes of the smaller weight, for plain labels the number of shared classes.
+            None measures none. Ties and empty queries are read as for average precision; nothing
+            to find means that no item of the gallery has a gain.
     """
 
     k: int | None = None
@@ -51,6 +57,7 @@ class Protocol:
     within: bool = False
     keep_self: bool = False
     relevance: Literal["shared"] = "shared"
+    gain: Gain | None = None
 
     def __post_init__(self) -> None:
         if self.k is not None:

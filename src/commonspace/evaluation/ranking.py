@@ -36,11 +36,14 @@ class QueryScores:
     best: FloatArray
     n_relevant: IntArray
     empty: BoolArray
+    ndcg: FloatArray | None = None
+    """Where gains are measured; NaN where there is nothing to gain."""
 
     @classmethod
     def joined(cls, parts: list[QueryScores]) -> QueryScores:
         """Concatenate blocks."""
-        names = ("ap", "worst", "best", "n_relevant", "empty")
+        names = ["ap", "worst", "best", "n_relevant", "empty"]
+        names += ["ndcg"] if parts[0].ndcg is not None else []
         return cls(*(np.concatenate([getattr(part, name) for part in parts]) for name in names))
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -37,6 +37,10 @@ class Score:
         ap: Average precision of each query, shape (n_queries,), float64; NaN for a query that
             the protocol skips. Empty in a report read from a summary.
         curves: Precision-recall and precision-scope curves, if asked for.
+        mean_ndcg: Mean nDCG over the queries that count; None where no gain is measured.
+        ndcg_ci: 95 % bootstrap interval of it; None if not asked for.
+        ndcg: Of each query, shape (n_queries,), float64; NaN for a query that the protocol
+            skips. Empty in a report read from a summary.
     """
 
     mean_ap: float
@@ -49,6 +53,9 @@ class Score:
     n_unlabelled: int = 0
     ap: FloatArray = field(default_factory=lambda: np.empty(0), repr=False)
     curves: Curves | None = field(default=None, repr=False)
+    mean_ndcg: float | None = None
+    ndcg_ci: tuple[float, float] | None = None
+    ndcg: FloatArray = field(default_factory=lambda: np.empty(0), repr=False)
 
     def to_dict(self, *, per_query: bool = False) -> JsonDict:
         """Return the score for JSON; ``per_query`` adds the values that `compare` needs."""
@@ -64,17 +71,23 @@ class Score:
         }
         if self.curves is not None:
             out["curves"] = self.curves.to_dict()
+        if self.mean_ndcg is not None:
+            out["ndcg"] = _number(self.mean_ndcg)
+            out["ndcg_ci"] = None if self.ndcg_ci is None else list(self.ndcg_ci)
         if per_query:
             out["ap"] = [_number(value) for value in self.ap]
+        if per_query and self.mean_ndcg is not None:
+            out["ndcg_of_query"] = [_number(value) for value in self.ndcg]
         return out
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Score:
         """Rebuild a score from `to_dict`."""
         ap = [_float(value) for value in values.get("ap", ())]
+        ndcg = [_float(value) for value in values.get("ndcg_of_query", ())]
         return cls(
             mean_ap=_float(values["map"]),
-            ci=None if values["ci"] is None else (values["ci"][0], values["ci"][1]),
+            ci=_interval(values["ci"]),
             worst=_float(values["worst"]),
             best=_float(values["best"]),
             n_queries=values["queries"],
@@ -83,6 +96,9 @@ class Score:
             n_unlabelled=values.get("unlabelled", 0),
             ap=np.array(ap, dtype=np.float64),
             curves=Curves.from_dict(values["curves"]) if "curves" in values else None,
+            mean_ndcg=_float(values["ndcg"]) if "ndcg" in values else None,
+            ndcg_ci=_interval(values.get("ndcg_ci")),
+            ndcg=np.array(ndcg, dtype=np.float64),
         )
 
 
@@ -133,6 +149,16 @@ class Report:
         """Mean over the directions from a modality to itself; None if there is none."""
         return _mean(score.mean_ap for (a, b), score in self.scores.items() if a == b)
 
+    @property
+    def mean_ndcg(self) -> float | None:
+        """Mean nDCG over the directions between different modalities; None if not measured."""
+        return _mean(s.mean_ndcg for (a, b), s in self.scores.items() if a != b)
+
+    @property
+    def mean_ndcg_within(self) -> float | None:
+        """Mean nDCG over the directions from a modality to itself; None if not measured."""
+        return _mean(s.mean_ndcg for (a, b), s in self.scores.items() if a == b)
+
     def compare(self, other: Report, *, n_resamples: int = 10_000, seed: int = 0) -> Comparison:
         """Test whether this report differs from another: see `compare`."""
         return compare(self, other, n_resamples=n_resamples, seed=seed)
@@ -140,7 +166,7 @@ class Report:
     def to_dict(self, *, per_query: bool = False) -> JsonDict:
         """Return the report for JSON; ``per_query`` adds the values that `compare` needs."""
         within = self.mean_ap_within
-        return {
+        out: JsonDict = {
             "protocol": self.protocol.to_dict(),
             "directions": {
                 _ARROW.join(direction): score.to_dict(per_query=per_query)
@@ -149,6 +175,11 @@ class Report:
             "mean_ap": _number(self.mean_ap),
             "mean_ap_within": None if within is None else _number(within),
         }
+        if self.protocol.gain is not None:
+            for name in ("mean_ndcg", "mean_ndcg_within"):
+                value = getattr(self, name)
+                out[name] = None if value is None else _number(value)
+        return out
 
     def to_json(self, *, per_query: bool = False) -> str:
         """Return `to_dict` as JSON text."""
@@ -173,21 +204,33 @@ class Report:
             ) from error
 
     def __str__(self) -> str:
-        header = ["query", "gallery", "mAP", "95 % interval", "tie bracket", "queries", "items"]
+        graded = self.protocol.gain is not None
+        header = ["query", "gallery", "mAP", "95 % interval", "tie bracket"]
+        header += ["nDCG", "95 % interval"] if graded else []
+        header += ["queries", "items"]
         rows = [_row(direction, score) for direction, score in self.scores.items()]
-        rows.append(["mean, cross-modal", "", f"{self.mean_ap:.4f}", "", "", "", ""])
+        means = [("mean, cross-modal", self.mean_ap, self.mean_ndcg)]
         if self.mean_ap_within is not None:
-            rows.append(["mean, within", "", f"{self.mean_ap_within:.4f}", "", "", "", ""])
+            means.append(("mean, within", self.mean_ap_within, self.mean_ndcg_within))
+        for title, mean_ap, mean_ndcg in means:
+            row = [title, "", f"{mean_ap:.4f}", "", ""]
+            row += ["" if mean_ndcg is None else f"{mean_ndcg:.4f}", ""] if graded else []
+            rows.append([*row, "", ""])
         widths = [max(len(row[at]) for row in [header, *rows]) for at in range(len(header))]
         lines = [_line(row, widths) for row in [header, ["-" * width for width in widths], *rows]]
         return "\n".join([*lines, _describe(self.protocol)])
 
 
 def _row(direction: tuple[str, str], score: Score) -> list[str]:
-    interval = "" if score.ci is None else f"{score.ci[0]:.4f} - {score.ci[1]:.4f}"
     bracket = f"{score.worst:.4f} - {score.best:.4f}" if score.best > score.worst else "no ties"
-    counts = [str(score.n_queries), str(score.n_gallery)]
-    return [*direction, f"{score.mean_ap:.4f}", interval, bracket, *counts]
+    row = [*direction, f"{score.mean_ap:.4f}", _span(score.ci), bracket]
+    if score.mean_ndcg is not None:
+        row += [f"{score.mean_ndcg:.4f}", _span(score.ndcg_ci)]
+    return [*row, str(score.n_queries), str(score.n_gallery)]
+
+
+def _span(interval: tuple[float, float] | None) -> str:
+    return "" if interval is None else f"{interval[0]:.4f} - {interval[1]:.4f}"
 
 
 def _line(row: list[str], widths: list[int]) -> str:
@@ -198,14 +241,15 @@ def _line(row: list[str], widths: list[int]) -> str:
 
 def _describe(protocol: Protocol) -> str:
     depth = "all ranks" if protocol.k is None else f"first {protocol.k} ranks"
+    gain = "" if protocol.gain is None else f", nDCG of label {protocol.gain}"
     return (
         f"{protocol.metric}, {depth}, divided by {protocol.divide_by}, ties {protocol.ties}, "
-        f"empty queries {protocol.empty}"
+        f"empty queries {protocol.empty}{gain}"
     )
 
 
-def _mean(values: Iterable[float]) -> float | None:
-    counted = list(values)
+def _mean(values: Iterable[float | None]) -> float | None:
+    counted = [value for value in values if value is not None]
     known = [value for value in counted if not math.isnan(value)]
     if not known:
         return math.nan if counted else None
@@ -214,6 +258,10 @@ def _mean(values: Iterable[float]) -> float | None:
 
 def _number(value: float) -> float | None:
     return None if math.isnan(value) else float(value)
+
+
+def _interval(values: Sequence[float] | None) -> tuple[float, float] | None:
+    return None if values is None else (values[0], values[1])
 
 
 def _float(value: float | None) -> float:

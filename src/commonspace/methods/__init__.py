@@ -2,7 +2,16 @@
 
 from commonspace.methods.baselines.ridge import Ridge
 from commonspace.methods.baselines.sm import SM
+from commonspace.methods.msdmml import MSDMML
 from commonspace.methods.sdml import SDML
 from commonspace.methods.sequential import Sequential
+from commonspace.methods.spdq import SPDQ
 
-__all__ = ["SDML", "SM", "Ridge", "Sequential"]
+__all__ = [
+    "MSDMML",
+    "SDML",
+    "SM",
+    "SPDQ",
+    "Ridge",
+    "Sequential",
+]

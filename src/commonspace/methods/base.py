@@ -124,8 +124,7 @@ class Method(BaseEstimator, ABC):
             NotFoundError: No such modality.
             InputError: Another number of features, not finite, not two-dimensional.
         """
-        n_features = self.n_features(modality)
-        x_ND = as_features(x, where=f"modality {modality!r}", n_features=n_features)
+        x_ND = self._read(modality, x, self.n_features(modality))
         return self._transform(modality, x_ND)
 
     def n_features(self, modality: str) -> int:
@@ -159,8 +158,8 @@ class Method(BaseEstimator, ABC):
     ) -> Self:
         """Add a modality to a fitted model; nothing that exists changes where ``keeps_vectors``.
 
-        With the same items, labels and ``random_state``, what is learned is the same, to the bit,
-        as if the modality had been there from the start.
+        Where modalities learn nothing from each other, what is learned with the same items, labels
+        and ``random_state`` is the same, to the bit, as if it had been there from the start.
 
         Args:
             modality: A new name.
@@ -291,10 +290,14 @@ class Method(BaseEstimator, ABC):
         from dataclasses import replace
 
         part = data[modality]
-        x = as_features(part.x, where=f"modality {modality!r}", n_features=n_features)
+        x = self._read(modality, part.x, n_features)
         if not len(x):
             raise InputError(f"modality {modality!r}: expected at least one row, got none.")
         return replace(part, x=x)
+
+    def _read(self, modality: str, x: Any, n_features: int | None) -> AnyArray:
+        """Check the input of one modality; None: any number of features."""
+        return as_features(x, where=f"modality {modality!r}", n_features=n_features)
 
     def _check_valid(self, train: Dataset, valid: Dataset) -> Dataset:
         if not isinstance(valid, Dataset):

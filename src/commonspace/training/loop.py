@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -53,6 +53,18 @@ class Task(Protocol):
 
     def validate(self) -> Mapping[str, float]:
         """Validation loss of each network, lower is better; NaN where there is none."""
+        ...
+
+
+@runtime_checkable
+class Alternating(Protocol):
+    """A task that also solves for something in closed form, between the epochs of its networks."""
+
+    def alternate(self, epoch: int) -> None:
+        """Solve, with the networks in evaluation mode, before the epoch of that number, from 0.
+
+        What it finds must live in buffers of the networks, so that a checkpoint holds it.
+        """
         ...
 
 
@@ -138,6 +150,9 @@ def _train(
         checkpoint.load_into(state)
     while state.epoch < settings.epochs and not _patience_is_over(state, settings):
         torch.manual_seed(derive_seed(seed, "epoch", state.epoch))
+        if isinstance(task, Alternating):
+            task.networks.eval()
+            task.alternate(state.epoch)
         task.networks.train()
         train_loss = _epoch(task, optimizer, settings, schedule, seed, state.epoch, steps)
         if not math.isfinite(train_loss):

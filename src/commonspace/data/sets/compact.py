@@ -133,6 +133,21 @@ def _load_emoji(
     return _paired(file, name, x, "hexcode", provenance, label=label, classes=_names(file[classes]))
 
 
+def load_emoji_raw(path: Path, provenance: JsonDict) -> Splits:
+    """Load emoji as raw items: pictures of 40 pixels and English words; 9 groups."""
+    file = open_arrays(path)
+    x = {"image": file["image_twemoji"], "text": file["text_en_raw"]}
+    return _paired(file, "emoji_raw", x, "hexcode", provenance)
+
+
+def load_coco_raw(path: Path, provenance: JsonDict) -> Splits:
+    """Load 238 COCO photos of 96 pixels with five captions as one text, 80 categories."""
+    file = open_arrays(path)
+    texts = np.array([" ".join(captions) for captions in file["caption_raw"]], dtype=np.str_)
+    x = {"image": file["image_thumb"], "text": texts}
+    return _paired(file, "coco_raw", x, "coco_id", provenance, label="label_multihot")
+
+
 def load_mdi_icons(path: Path, provenance: JsonDict) -> Splits:
     """Load Material Design icons: picture and name, one or more of 56 tags."""
     file = open_arrays(path)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from functools import partial
 
-from commonspace.data.sets import compact, papers
+from commonspace.data.sets import compact, flickr, papers
 from commonspace.data.sets.entry import CatalogEntry, Layout, Loader
 
 
@@ -75,12 +75,44 @@ def _xmedia() -> CatalogEntry:
     return CatalogEntry("xmedia", counts, 20, "single", False, provenance, how, layouts)
 
 
+def _flickr(name: str, load: Loader, n_items: int, n_classes: int, *, split: str) -> CatalogEntry:
+    source, files, how = _NUS_WIDE if name.startswith("nus") else _MIRFLICKR
+    provenance = {
+        "source": source,
+        "features": "text: tags; image: your own in image_features.npy, one row a picture in the "
+        "order of the release, else what the release has (low-level features, or pictures)",
+        "split": split,
+    }
+    counts = {"image": n_items, "text": n_items}
+    layouts = (Layout(files, load),)
+    return CatalogEntry(name, counts, n_classes, "multi", True, provenance, how, layouts)
+
+
+_NUS_WIDE = (
+    "NUS-WIDE; Chua et al., CIVR 2009; lms.comp.nus.edu.sg/research/NUS-WIDE.htm",
+    ("ImageList/TrainImagelist.txt", "NUS_WID_Tags/Train_Tags1k.dat"),
+    "Unpack Groundtruth, NUS_WID_Tags, ImageList and Low_Level_Features of the release there (or "
+    "image_features.npy instead of the last).",
+)
+_MIRFLICKR = (
+    "MIRFlickr-25k; Huiskes and Lew, MIR 2008; press.liacs.nl/mirflickr",
+    ("mirflickr/meta/tags/tags1.txt", "mirflickr25k_annotations_v080/sky.txt"),
+    "Unpack mirflickr25k.zip and mirflickr25k_annotations_v080.zip there, the second into a folder "
+    "of that name.",
+)
 _EMOJI_SOURCE = {
     "source": "npm emojibase-data 17.0.0, emoji-datasource-twitter 16.0.0, openmoji 17.0.0",
     "licence": "MIT (CLDR text), CC BY 4.0 (Twemoji), CC BY-SA 4.0 (OpenMoji)",
     "features": "pictures: 1280 of EfficientNet-Lite0; English: 384 of MiniLM; other languages: "
     "192 of character n-grams (TF-IDF, SVD)",
     "split": "1200/499, variants of one emoji on one side",
+}
+_COCO_SOURCE = {
+    "source": "COCO 2017 images of github Obmutescence/COCO-MINI, zzowenzz/COCO_Tiny and "
+    "enginbozaba/tiny_coco",
+    "licence": "annotations CC BY 4.0; images under their Flickr licences",
+    "features": "image: 1280 of EfficientNet-Lite0; text: 384 of MiniLM, mean of five captions",
+    "split": "seeded, about 60 % train",
 }
 _DIGITS_SOURCE = {
     "source": "MNIST sample, UCI optdigits and pendigits, Free Spoken Digit Dataset, Sign Language "
@@ -199,14 +231,24 @@ ENTRIES = (
         {"image": 238, "text": 238},
         80,
         label_kind="multi",
-        provenance={
-            "source": "COCO 2017 images of github Obmutescence/COCO-MINI, zzowenzz/COCO_Tiny and "
-            "enginbozaba/tiny_coco",
-            "licence": "annotations CC BY 4.0; images under their Flickr licences",
-            "features": "image: 1280 of EfficientNet-Lite0; text: 384 of MiniLM, mean of five "
-            "captions",
-            "split": "seeded, about 60 % train",
-        },
+        provenance=_COCO_SOURCE,
+    ),
+    _compact(
+        "emoji_raw",
+        compact.load_emoji_raw,
+        {"image": 1699, "text": 1699},
+        9,
+        file="emoji",
+        provenance={**_EMOJI_SOURCE, "features": "none: pictures of 40 pixels, English words"},
+    ),
+    _compact(
+        "coco_raw",
+        compact.load_coco_raw,
+        {"image": 238, "text": 238},
+        80,
+        file="coco_mini",
+        label_kind="multi",
+        provenance={**_COCO_SOURCE, "features": "none: pictures of 96 pixels, five captions"},
     ),
     _xmedia(),
     _deep(
@@ -224,6 +266,36 @@ ENTRIES = (
         papers.NUS_WIDE_SIZES,
         10,
         "single",
+    ),
+    _flickr(
+        "nus_wide_81",
+        flickr.load_nus_wide_81,
+        sum(flickr.NUS_WIDE_81.values()),
+        81,
+        split="20000/2000/10000 drawn by a seed from the official lists, as Hua et al. 2020",
+    ),
+    _flickr(
+        "nus_wide_10",
+        flickr.load_nus_wide_10,
+        sum(flickr.NUS_WIDE_10.values()),
+        10,
+        split="1866 queries, all others the gallery, 10000 of it train, drawn by a seed, as Yang "
+        "et al. 2018; the gallery holds the training rows",
+    ),
+    _flickr(
+        "mirflickr_38",
+        flickr.load_mirflickr_38,
+        sum(flickr.MIRFLICKR_38.values()),
+        38,
+        split="9093/2000/10000 drawn by a seed, as Hua et al. 2020",
+    ),
+    _flickr(
+        "mirflickr_24",
+        flickr.load_mirflickr_24,
+        sum(flickr.MIRFLICKR_24.values()),
+        24,
+        split="2000 queries, all others the gallery, 10000 of it train, drawn by a seed, as Yang "
+        "et al. 2018; the gallery holds the training rows",
     ),
     _deep("ms_coco", "MSCOCO_deep_doc2vec_data.h5py", 10000, papers.MS_COCO_SIZES, 80, "multi"),
 )

@@ -1,0 +1,288 @@
+"""What a few bytes a vector cost in mean average precision: ours and FAISS's codes, equal bytes.
+
+Every coder learns from the training vectors of all modalities of one space and codes the test
+vectors; float queries of each modality are ranked against the decoded vectors of every other. Each,
+the float vectors too, takes the better of inner product, which is the asymmetric distance of SPDQ,
+and cosine, so that none loses by a choice of ours. Finished cells are kept in a file each, as
+`bench_recipe` keeps them.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Mapping, Sequence
+from itertools import permutations
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from commonspace.benchmarks.coders import CODERS, OURS, Coder
+from commonspace.checks import not_found
+from commonspace.data import Dataset, load_dataset
+from commonspace.disk import write_json
+from commonspace.evaluation import Protocol, score_vectors
+from commonspace.machine import describe_machine
+from commonspace.methods import SDML, SPDQ
+from commonspace.training import Run
+from commonspace.types import AnyArray, Float32Array, JsonDict
+
+SETS = ("wikipedia", "ucm_captions", "pascal_sentences", "coco_mini", "mfeat")
+SPACES: dict[str, Callable[[int], Any]] = {
+    "SDML": lambda seed: SDML.fast(dim=128, random_state=seed),
+    "SPDQ": lambda seed: SPDQ(effort=0.5, random_state=seed),
+}
+BITS = (8, 16, 32, 64, 128)
+SIZES = (500, 1000, 2000, 4000)
+SIZE_CODERS = ("Quantizer", "PQ", "OPQ", "RQ")
+STUDY_BITS = 32
+METRICS = (Protocol(metric="inner"), Protocol(metric="cosine"))
+FLOAT = "float"
+
+Vectors = Mapping[str, tuple[Float32Array, Float32Array]]  # vectors and label weights by modality
+
+
+def bench_codes(
+    *,
+    sets: Sequence[str] = SETS,
+    spaces: Sequence[str] = ("SDML",),
+    methods: Sequence[str] = tuple(CODERS),
+    bits: Sequence[int] = BITS,
+    seeds: int = 3,
+    sizes: bool = False,
+    root: str | Path | None = None,
+    cells: str | Path = "build/bench/codes",
+    plots: str | Path | None = None,
+    say: Callable[[str], None] = lambda line: None,
+) -> JsonDict:
+    """Score codes on data sets, spaces and bits.
+
+    Args:
+        sets: Names that `load_dataset` knows.
+        spaces: Among `SPACES`: whose vectors are coded.
+        methods: Among `CODERS`.
+        bits: Of a code.
+        seeds: How many random states, of the space and of the coder, from 0.
+        sizes: Also learn 32-bit codebooks from fewer rows.
+        root: Where the data sets are.
+        cells: Folder of finished cells; a cell there is not computed again.
+        plots: Folder for pictures; None draws none.
+        say: Called with a line after each cell.
+
+    Returns:
+        The form of all benchmarks: rows of "set", "space", "method", "bits", "mean_ap", "sd",
+        "of_float", "items_per_second"; "sizes" likewise by "rows"; the ratio "NAME/BITS" is the
+        mean over sets of ours over the best of FAISS.
+    """
+    for name in methods:
+        if name not in CODERS:
+            raise not_found("method", name, CODERS)
+    for name in spaces:
+        if name not in SPACES:
+            raise not_found("space", name, SPACES)
+    bench = _Bench(root, Path(cells), say)
+    rows, size_rows = [], []
+    for name in sets:
+        for space in spaces:
+            rows += bench.table(name, space, methods, bits, seeds)
+            if sizes:
+                size_rows += bench.sizes(name, space, methods, seeds)
+    result: JsonDict = {"bench": "codes", "machine": describe_machine(), "rows": rows}
+    if sizes:
+        result["sizes"] = size_rows
+    result["ratios"] = _ratios(rows)
+    if plots is not None:
+        from commonspace.benchmarks.codes_plots import draw
+
+        curves = bench.curves(sets, spaces, methods)
+        result["plots"] = [str(path) for path in draw(rows, size_rows, curves, Path(plots))]
+    return result
+
+
+class _Bench:
+    """The vectors of a set and a space, computed once, and the cells made of them."""
+
+    def __init__(self, root: Any, cells: Path, say: Callable[[str], None]) -> None:
+        self.root, self.cells, self.say = root, cells, say
+        self._made: dict[tuple[str, str, int], tuple[Vectors, Vectors]] = {}
+
+    def table(
+        self, name: str, space: str, methods: Sequence[str], bits: Sequence[int], seeds: int
+    ) -> list[JsonDict]:
+        whole = [self.cell(name, space, FLOAT, 0, seed) for seed in range(seeds)]
+        rows = [_row(name, space, FLOAT, 0, whole, whole)]
+        for method in methods:
+            for n_bits in bits:
+                found = [self.cell(name, space, method, n_bits, seed) for seed in range(seeds)]
+                rows.append(_row(name, space, method, n_bits, found, whole))
+        return rows
+
+    def sizes(self, name: str, space: str, methods: Sequence[str], seeds: int) -> list[JsonDict]:
+        whole = [self.cell(name, space, FLOAT, 0, seed) for seed in range(seeds)]
+        rows = []
+        for method in SIZE_CODERS:
+            for size in SIZES if method in methods else ():
+                found = [
+                    self.cell(name, space, method, STUDY_BITS, seed, size) for seed in range(seeds)
+                ]
+                row = _row(name, space, method, STUDY_BITS, found, whole)
+                rows.append({**row, "rows": found[0]["rows"]})
+        return rows
+
+    def curves(
+        self, sets: Sequence[str], spaces: Sequence[str], methods: Sequence[str]
+    ) -> dict[tuple[str, str], dict[str, JsonDict]]:
+        """Precision within the first N of seed 0 at 32 bits, as far as there are cells."""
+        found: dict[tuple[str, str], dict[str, JsonDict]] = {}
+        for name in sets:
+            for space in spaces:
+                places = {FLOAT: self.place(name, space, FLOAT, 0, 0, None)}
+                places |= {m: self.place(name, space, m, STUDY_BITS, 0, None) for m in methods}
+                found[name, space] = {
+                    method: json.loads(path.read_text(encoding="utf-8"))["scope"]
+                    for method, path in places.items()
+                    if path.exists()
+                }
+        return found
+
+    def place(
+        self, name: str, space: str, method: str, bits: int, seed: int, size: int | None
+    ) -> Path:
+        rows = "" if size is None else f"-rows{size}"
+        stem = f"{Path(name).name}-{space}-{method}-{bits}-{seed}{rows}".replace(" ", "_")
+        return self.cells / f"{stem}.json"
+
+    def cell(
+        self, name: str, space: str, method: str, bits: int, seed: int, size: int | None = None
+    ) -> JsonDict:
+        path = self.place(name, space, method, bits, seed, size)
+        if path.exists():
+            kept: JsonDict = json.loads(path.read_text(encoding="utf-8"))
+            return kept
+        train, test = self.vectors(name, space, seed)
+        if method == FLOAT:
+            found = _score(test, lambda z: z, lambda z: z, METRICS)
+        else:
+            found = _coded(train, test, method, bits, seed, size)
+        write_json(path, found)
+        self.say(f"{path.stem}: {found['mean_ap']:.4f}")
+        return found
+
+    def vectors(self, name: str, space: str, seed: int) -> tuple[Vectors, Vectors]:
+        key = (name, space, seed)
+        if key not in self._made:
+            data = load_dataset(name, root=self.root)
+            model = SPACES[space](seed).fit(data["train"], data.get("valid"), run=Run(jobs=1))
+            self._made[key] = _transform(model, data["train"]), _transform(model, data["test"])
+        return self._made[key]
+
+
+def _transform(model: Any, data: Dataset) -> Vectors:
+    return {
+        name: (model.transform(name, part.x), part.labels.dense()) for name, part in data.items()
+    }
+
+
+def _coded(
+    train: Vectors, test: Vectors, method: str, bits: int, seed: int, size: int | None
+) -> JsonDict:
+    coder = CODERS[method](bits, seed)
+    x_NE = np.concatenate([x for x, _ in train.values()])
+    y_NC = np.concatenate([y for _, y in train.values()])
+    rows = np.random.default_rng(seed).permutation(len(x_NE))[:size]
+    start = time.perf_counter()
+    coder.fit(x_NE[rows], y_NC[rows])
+    fitted = time.perf_counter()
+    coder.encode(x_NE)
+    encoded = time.perf_counter()
+
+    def items(z: Float32Array) -> Float32Array:
+        return coder.decode(coder.encode(z))
+
+    found = _score(test, coder.queries, items, METRICS)
+    return {
+        **found,
+        "fit_seconds": round(fitted - start, 3),
+        "items_per_second": round(len(x_NE) / (encoded - fitted)),
+        "rows": len(rows),
+    }
+
+
+def _score(
+    test: Vectors,
+    queries: Callable[[Float32Array], Float32Array],
+    items: Callable[[Float32Array], Float32Array],
+    metrics: Sequence[Protocol],
+) -> JsonDict:
+    """Mean AP over the cross-modal directions, under the better of the metrics."""
+    asked = {name: queries(z) for name, (z, _) in test.items()}
+    given = {name: items(z) for name, (z, _) in test.items()}
+    smallest = min(len(z) for z, _ in test.values())
+    scopes = [n for n in (1, 2, 5, 10, 20, 50, 100, 200, 500) if n <= smallest]
+    found = []
+    for protocol in metrics:
+        scores = [
+            score_vectors(
+                asked[a],
+                given[b],
+                test[a][1],
+                test[b][1],
+                protocol=protocol,
+                n_bootstrap=0,
+                curves=True,
+                scopes=scopes,
+            )
+            for a, b in permutations(test, 2)
+        ]
+        precision = np.mean([s.curves.scope_precision for s in scores if s.curves], axis=0)
+        found.append(
+            {
+                "mean_ap": float(np.mean([s.mean_ap for s in scores])),
+                "metric": protocol.metric,
+                "scope": {"n": scopes, "precision": precision.tolist()},
+            }
+        )
+    return max(found, key=lambda each: each["mean_ap"])
+
+
+def _row(
+    name: str,
+    space: str,
+    method: str,
+    bits: int,
+    found: Sequence[JsonDict],
+    whole: Sequence[JsonDict],
+) -> JsonDict:
+    values: AnyArray = np.array([cell["mean_ap"] for cell in found])
+    whole_values: AnyArray = np.array([cell["mean_ap"] for cell in whole])
+    speeds = [cell["items_per_second"] for cell in found if "items_per_second" in cell]
+    return {
+        "set": name,
+        "space": space,
+        "method": method,
+        "bits": bits,
+        "seeds": len(found),
+        "mean_ap": float(values.mean()),
+        "sd": float(values.std(ddof=1 if len(values) > 1 else 0)),
+        "of_float": float((values / whole_values).mean()),
+        "items_per_second": float(np.median(speeds)) if speeds else None,
+    }
+
+
+def _ratios(rows: Sequence[JsonDict]) -> dict[str, float]:
+    """Per bits, the mean over sets and spaces of Quantizer over the best code of FAISS."""
+    table = {(r["set"], r["space"], r["bits"], r["method"]): r["mean_ap"] for r in rows}
+    ratios: dict[str, list[float]] = {}
+    for (name, space, bits, method), ours in table.items():
+        others = [
+            value
+            for (n, s, b, m), value in table.items()
+            if (n, s, b) == (name, space, bits) and m not in OURS
+        ]
+        if method == "Quantizer" and others:
+            ratios.setdefault(f"quantizer_over_best_{bits}_bits", []).append(ours / max(others))
+    return {name: float(np.mean(values)) for name, values in ratios.items()}
+
+
+__all__ = ["BITS", "SETS", "SPACES", "Coder", "bench_codes"]

@@ -1,0 +1,118 @@
+"""What MS-DMML checks of its arguments, and of branches that look at pixels."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from commonspace.checks import check_one_of, check_range, not_found
+from commonspace.encoders import BACKBONES
+from commonspace.errors import InputError
+from commonspace.types import AnyArray, JsonDict
+
+RATE, BACKBONE_RATE = 5e-3, 4e-4
+
+
+def check_settings(model: Any) -> None:
+    """Raise `InputError` for an argument of MSDMML that is out of range."""
+    check_range("dim", model.dim, low=1, integer=True)
+    check_range("members", model.members, low=1, high=64, integer=True)
+    if model.dim % model.members:
+        raise InputError(f"dim: expected a multiple of members={model.members}, got {model.dim}.")
+    check_range("alpha", model.alpha, low=0)
+    check_range("beta", model.beta, low=0)
+    check_range("margin", model.margin, low=0, high=4)
+    check_one_of("ablation", model.ablation, (None, "bin", "inter", "intra"))
+    check_one_of("reduction", model.reduction, ("rows", "mean", "sum"))
+    check_one_of("schedule", model.schedule, ("one-cycle", "constant"))
+    check_range("input_dropout", model.input_dropout, low=0, high=0.99)
+    check_range("dropout", model.dropout, low=0, high=0.99)
+    check_range("effort", model.effort, low=0.01, high=100)
+    check_range("weight_decay", model.weight_decay, low=0)
+    check_range("anchors", model.anchors, low=0, integer=True)
+    check_range("validation_fraction", model.validation_fraction, low=0, high=0.9)
+    check_range("random_state", model.random_state, low=0, integer=True)
+    for name in ("epochs", "batch_size"):
+        if getattr(model, name) is not None:
+            check_range(name, getattr(model, name), low=1, integer=True)
+    if model.init_std is not None:
+        check_range("init_std", model.init_std, low=1e-12)
+    rates = model.learning_rate
+    for rate in rates.values() if isinstance(rates, Mapping) else [rates]:
+        check_range("learning_rate", rate, low=1e-12, high=10)
+    _check_sequences(model)
+    for name, branch in (model.branches or {}).items():
+        check_branch(name, branch)
+
+
+def _check_sequences(model: Any) -> None:
+    for name, count, example in (
+        ("hidden", None, "[512]"),
+        ("betas", 2, "[0.9, 0.99]"),
+        ("lambdas", 3, "[0.6, 0.2, 0.2]"),
+    ):
+        values = getattr(model, name)
+        plain = isinstance(values, Sequence) and not isinstance(values, str)
+        if not plain or (count is not None and len(values) != count):
+            raise InputError(
+                f"{name}: expected a list of {count or 'some'} numbers as {example}, got "
+                f"{values!r}."
+            )
+    for width in model.hidden:
+        check_range("hidden", width, low=1, integer=True)
+    for beta in model.betas:
+        check_range("betas", beta, low=0, high=0.999999)
+    for weight in model.lambdas:
+        check_range("lambdas", weight, low=0)
+
+
+def check_branch(name: str, branch: Any) -> None:
+    """Raise `InputError` for a branch of pictures that is none."""
+    keys = ("backbone", "crop", "freeze", "learning_rate")
+    if not isinstance(branch, Mapping):
+        raise InputError(f"branches: expected a mapping for {name!r}, got {branch!r}.")
+    for key in branch:
+        if key not in keys:
+            raise not_found(f"setting of the branch {name!r}", key, keys)
+    check_one_of("backbone", branch.get("backbone", BACKBONES[0]), BACKBONES)
+    check_range("freeze", branch.get("freeze", 0), low=0, integer=True)
+    check_range("learning_rate", branch.get("learning_rate", BACKBONE_RATE), low=0, high=10)
+    if "crop" in branch:
+        check_range("crop", branch["crop"], low=8, integer=True)
+
+
+def picture_options(name: str, branch: Mapping[str, Any], x: AnyArray) -> JsonDict:
+    """Settings of a branch for pictures of that size, its defaults filled in."""
+    side = _side(x.shape[1])
+    crop = int(branch.get("crop", max(8, side * 7 // 8)))
+    if crop > side:
+        raise InputError(
+            f"branch {name!r}: expected a crop of at most {side} pixels, the side of its pictures, "
+            f"got {crop}."
+        )
+    return {
+        "backbone": branch.get("backbone", BACKBONES[0]),
+        "side": side,
+        "crop": crop,
+        "freeze": int(branch.get("freeze", 0)),
+    }
+
+
+def as_pixel_rows(modality: str, x: Any, n_features: int | None) -> AnyArray:
+    """Check rows of pixels; they stay the bytes they are."""
+    array = np.asarray(x)
+    fits = array.ndim == 2 and array.dtype == np.uint8 and 3 * _side(array.shape[1]) ** 2
+    if not fits or fits != array.shape[1] or n_features not in (None, array.shape[1]):
+        wanted = "3 * side * side" if n_features is None else str(n_features)
+        raise InputError(
+            f"modality {modality!r}: expected pixels of shape (n, {wanted}), uint8, as "
+            f"PixelEncoder makes them, got shape {array.shape} of dtype {array.dtype}."
+        )
+    return array
+
+
+def _side(n_features: int) -> int:
+    side: float = (n_features / 3) ** 0.5
+    return round(side)

@@ -1,0 +1,236 @@
+"""`Quantizer`: compact codes of the vectors of any space, learned after the space is."""
+
+from __future__ import annotations
+
+from typing import Any, Self
+
+import numpy as np
+
+from commonspace.checks import as_features, check_one_of, check_range
+from commonspace.errors import InputError, NotFittedError
+from commonspace.quantization import distance
+from commonspace.quantization.alignment import Alignment
+from commonspace.quantization.codebooks import RIDGE, decode_words, learn_codebooks
+from commonspace.quantization.icm import Assigner
+from commonspace.quantization.packing import as_codes, pack, unpack
+from commonspace.quantization.selection import choose_weight
+from commonspace.types import AnyArray, Float32Array, FloatArray, IntArray, UInt8Array
+
+BLOCK = 1 << 14
+
+
+class Quantizer:
+    """Additive codes: a vector is kept as M words, and read as the sum of M codewords.
+
+    Fit it to the vectors of all modalities together, and codes of one modality answer float queries
+    of any other. With labels the error counts where queries can see it, see `Alignment`; without,
+    it is the Euclidean error.
+
+    Args:
+        bits: A code's, 8 to 128; a multiple of 8.
+        bits_per_word: 8, or 4 for FAISS's fast scan.
+        weight: w of `Alignment` in [0, 1]; None chooses it on held-out rows. Of no consequence
+            without labels.
+        iterations: Of closed-form codebooks and assignment.
+        beam: Partial codes kept a row while words are chosen.
+        ridge: Of the codebooks, in rows.
+        random_state: Seed of k-means and of the rows held out.
+
+    Attributes:
+        D_: Codebooks, shape (M, Q, dim).
+        alignment_: The norm in which errors count; None is the Euclidean one.
+        weight_: The weight that was chosen.
+
+    Example:
+        >>> vectors = np.random.default_rng(0).standard_normal((500, 8))
+        >>> quantizer = Quantizer(bits=16).fit(vectors)
+        >>> quantizer.encode(vectors).shape
+        (500, 2)
+    """
+
+    D_: Float32Array
+    alignment_: Alignment | None
+    weight_: float
+
+    def __init__(
+        self,
+        bits: int = 32,
+        bits_per_word: int = 8,
+        *,
+        weight: float | None = None,
+        iterations: int = 5,
+        beam: int = 4,
+        ridge: float = RIDGE,
+        random_state: int = 0,
+    ) -> None:
+        self.bits = bits
+        self.bits_per_word = bits_per_word
+        self.weight = weight
+        self.iterations = iterations
+        self.beam = beam
+        self.ridge = ridge
+        self.random_state = random_state
+
+    @property
+    def n_bytes(self) -> int:
+        """Bytes of a code."""
+        return self.bits // 8
+
+    @property
+    def n_words(self) -> int:
+        """M."""
+        return self.bits // self.bits_per_word
+
+    @property
+    def dim(self) -> int:
+        """Dimensions of the vectors."""
+        return int(self._codebooks().shape[2])
+
+    def fit(self, vectors: Any, labels: Any = None) -> Self:
+        """Learn the codebooks.
+
+        Args:
+            vectors: Shape (n, dim), of every modality that will be encoded.
+            labels: Class numbers, shape (n,), -1 for unknown; or weights, shape (n, n_classes);
+                or anything with ``dense()``, as `Labels`. None knows no labels.
+
+        Raises:
+            InputError: An argument is out of range, or shapes do not fit.
+        """
+        self._check_arguments()
+        x_NE = as_features(vectors, where="vectors")
+        if not len(x_NE):
+            raise InputError("vectors: expected at least one row, got none.")
+        y_NC = None if labels is None else as_weights(labels, n=len(x_NE))
+        self.weight_ = self._choose(x_NE, y_NC)
+        alignment = None
+        if y_NC is not None and self.weight_ > 0:
+            alignment = Alignment.of(x_NE, y_NC, weight=self.weight_)
+        self._take(self._learn(x_NE, alignment, self.iterations), alignment)
+        return self
+
+    def encode(self, vectors: Any) -> UInt8Array:
+        """Return codes, shape (n, bits / 8), uint8."""
+        D = self._codebooks()
+        x_NE = as_features(vectors, where="vectors", n_features=D.shape[2])
+        out = np.empty((len(x_NE), self.n_bytes), np.uint8)
+        for at in range(0, len(x_NE), BLOCK):
+            words = self._assigner.assign(x_NE[at : at + BLOCK], beam=self.beam)
+            out[at : at + BLOCK] = pack(words, bits_per_word=self.bits_per_word)
+        return out
+
+    def decode(self, codes: Any) -> Float32Array:
+        """Return the vectors that codes stand for, shape (n, dim)."""
+        return decode_words(self._codebooks(), self.words(codes))
+
+    def words(self, codes: Any) -> IntArray:
+        """Return the words of codes, shape (n, M)."""
+        self._codebooks()
+        return unpack(as_codes(codes, n_bytes=self.n_bytes), bits_per_word=self.bits_per_word)
+
+    def inner_products(self, queries: Any, codes: Any) -> Float32Array:
+        """``⟨q, x̂⟩`` of float queries and codes by table, shape (n_queries, n)."""
+        tables = distance.lookup_tables(self._codebooks(), self._queries(queries))
+        return distance.inner_products(tables, self.words(codes))
+
+    def squared_distances(
+        self, queries: Any, codes: Any, norms: FloatArray | None = None
+    ) -> Float32Array:
+        """``‖q − x̂‖²`` by table; ``norms`` are those of `squared_norms`, stored before."""
+        q_QE, words = self._queries(queries), self.words(codes)
+        found = distance.squared_norms(self.D_, words) if norms is None else norms
+        tables = distance.lookup_tables(self.D_, q_QE)
+        return distance.squared_distances(tables, words, q_QE, np.asarray(found, np.float32))
+
+    def squared_norms(self, codes: Any) -> FloatArray:
+        """``‖x̂‖²`` of codes, shape (n,)."""
+        return distance.squared_norms(self._codebooks(), self.words(codes))
+
+    def state(self) -> dict[str, AnyArray]:
+        """What was learned, as plain arrays."""
+        arrays = {"D": self._codebooks(), "weight": np.array([self.weight_])}
+        if self.alignment_ is not None:
+            rest = np.array([self.alignment_.rest])
+            arrays |= {"V": self.alignment_.V_CE, "rest": rest}
+        return arrays
+
+    def restore(self, state: dict[str, AnyArray]) -> Self:
+        """Take over what `state` returned: the same codes, to the bit."""
+        alignment = Alignment(state["V"], float(state["rest"][0])) if "V" in state else None
+        self.weight_ = float(state["weight"][0])
+        self._take(state["D"], alignment)
+        return self
+
+    def _take(self, D: Float32Array, alignment: Alignment | None) -> None:
+        self.D_, self.alignment_ = D, alignment
+        self._assigner = Assigner(D, alignment)
+
+    def _learn(
+        self, x_NE: Float32Array, alignment: Alignment | None, iterations: int
+    ) -> Float32Array:
+        D, _ = learn_codebooks(
+            x_NE,
+            n_words=self.n_words,
+            n_entries=2**self.bits_per_word,
+            alignment=alignment,
+            iterations=iterations,
+            beam=self.beam,
+            ridge=self.ridge,
+            seed=self.random_state,
+        )
+        return D
+
+    def _choose(self, x_NE: Float32Array, y_NC: Float32Array | None) -> float:
+        if y_NC is None:
+            return 0.0
+        if self.weight is not None:
+            return float(self.weight)
+
+        def reconstruct(rows: AnyArray, held: AnyArray, weight: float) -> Float32Array:
+            alignment = Alignment.of(x_NE[rows], y_NC[rows], weight=weight)
+            D = self._learn(x_NE[rows], alignment, min(self.iterations, 2))
+            words = Assigner(D, alignment).assign(x_NE[held], beam=self.beam)
+            return decode_words(D, words)
+
+        return choose_weight(x_NE, y_NC, reconstruct, seed=self.random_state)
+
+    def _queries(self, queries: Any) -> Float32Array:
+        return as_features(queries, where="queries", n_features=self.dim)
+
+    def _codebooks(self) -> Float32Array:
+        if not hasattr(self, "D_"):
+            raise NotFittedError("this Quantizer is not fitted yet: call fit first.")
+        return self.D_
+
+    def _check_arguments(self) -> None:
+        check_one_of("bits_per_word", self.bits_per_word, (8, 4))
+        check_range("bits", self.bits, low=8, high=128, integer=True)
+        if self.bits % 8:
+            raise InputError(f"bits: expected a multiple of 8 from 8 to 128, got {self.bits}.")
+        if self.weight is not None:
+            check_range("weight", self.weight, low=0, high=1)
+        check_range("iterations", self.iterations, low=0, integer=True)
+        check_range("beam", self.beam, low=1, high=256, integer=True)
+        check_range("ridge", self.ridge, low=1e-6)
+        check_range("random_state", self.random_state, low=0, integer=True)
+
+
+def as_weights(labels: Any, *, n: int) -> Float32Array:
+    """Return label weights, shape (n, n_classes); zero rows have no label.
+
+    Raises:
+        InputError: Another number of rows, or neither class numbers nor weights.
+    """
+    values = np.asarray(labels.dense() if hasattr(labels, "dense") else labels)
+    if len(values) != n or values.ndim not in (1, 2) or values.dtype.kind not in "fiub":
+        raise InputError(
+            f"labels: expected {n} class numbers, or weights of {n} rows by classes, got "
+            f"{values.dtype} of shape {values.shape}."
+        )
+    if values.ndim == 2:
+        return np.nan_to_num(values.astype(np.float32))
+    numbers = values.astype(np.int64)
+    out = np.zeros((n, max(1, int(numbers.max(initial=0)) + 1)), np.float32)
+    known = np.flatnonzero(numbers >= 0)
+    out[known, numbers[known]] = 1
+    return out
