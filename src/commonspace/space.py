@@ -200,10 +200,10 @@ class Space:
         """Return which columns a modality may use for what is its own: first, and one past last.
 
         Modalities take an eighth of the dimensions each, from the end of the basis, in the order
-        in which they joined; what lies there is orthogonal to every class and to every other
-        modality. Columns that a class owns are not given away, so the more classes, the fewer
-        places; once all are taken, the next modality shares the first one's. With none left, or
-        of less than 4 columns, the place is empty.
+        in which they joined; what lies there is orthogonal to every class there is now and to
+        every other modality. Columns that a class owns are not given away, so the more classes,
+        the fewer places; once all are taken, the next modality shares the first one's. With none
+        left, or of less than 4 columns, the place is empty.
 
         Raises:
             NotFoundError: The modality has not joined.

@@ -265,6 +265,9 @@ def test_wrong_arguments_are_named(changes, train):
     ("argument", "value"),
     [
         ("hidden", 16),
+        ("standardize", "False"),
+        ("squared", "no"),
+        ("space", "x"),
         ("betas", 0.9),
         ("betas", [2, 3]),
         ("learning_rate", -1),

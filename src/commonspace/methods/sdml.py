@@ -302,6 +302,13 @@ class SDML(Method):
         check_one_of("variant", self.variant, ("posterior", "code", "paper"))
         check_range("effort", self.effort, low=0.01, high=100)
         check_range("members", self.members, low=1, high=64, integer=True)
+        check_one_of("standardize", self.standardize, (True, False))
+        for name in ("normalize_encoder", "normalize_decoder", "squared"):
+            check_one_of(name, getattr(self, name), (None, True, False))
+        if self.space is not None and not isinstance(self.space, Space):
+            raise InputError(
+                f"space: expected a Space, as Space.create makes, got {type(self.space).__name__}."
+            )
         check_one_of("schedule", self.schedule, ("parallel", "serial", "joint"))
         if self.epochs is not None:
             check_range("epochs", self.epochs, low=1, integer=True)
