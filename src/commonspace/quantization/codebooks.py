@@ -98,8 +98,12 @@ def learn_codebooks(
         seed: Of k-means.
 
     Returns:
-        D of shape (M, Q, dim), and words of shape (n, M).
+        D of shape (M, Q, dim), and words of shape (n, M). The mean of the vectors stands in the
+        first codebook alone: spread over all of them it would be missing from the partial sums that
+        the beam compares.
     """
+    mean = x_NE.mean(axis=0, dtype=np.float64)
+    x_NE = (x_NE - mean).astype(np.float32)
     seen = x_NE if alignment is None else alignment.coordinates(x_NE)
     start = residual_codebooks(seen, n_words=n_words, n_entries=n_entries, seed=seed)
     words = Assigner(start).assign(seen, beam=beam)
@@ -108,7 +112,9 @@ def learn_codebooks(
     for _ in range(iterations):
         words = Assigner(D, alignment).assign(x_NE, start=words)
         D = update_codebooks(x_NE, words, D, ridge=ridge)
-    return D, Assigner(D, alignment).assign(x_NE, beam=beam, start=words)
+    words = Assigner(D, alignment).assign(x_NE, beam=beam, start=words)
+    D[0] = D[0] + mean
+    return D, words
 
 
 def residual_codebooks(
@@ -124,7 +130,7 @@ def residual_codebooks(
 
 
 def _k_means(x_NE: Float32Array, n_entries: int, *, seed: int) -> tuple[Float32Array, IntArray]:
-    """Centres and their rows; fewer distinct rows than centres leave the rest at zero."""
+    """Centres and their rows; fewer rows than centres leave the rest at zero."""
     from faiss import Kmeans
 
     k = min(n_entries, len(x_NE))
@@ -132,7 +138,7 @@ def _k_means(x_NE: Float32Array, n_entries: int, *, seed: int) -> tuple[Float32A
         x_NE.shape[1],
         k,
         niter=15,
-        seed=seed + 1,
+        seed=(seed + 1) % (2**31 - 1),
         min_points_per_centroid=1,
         max_points_per_centroid=256,
         verbose=False,

@@ -38,7 +38,9 @@ class Assigner:
 
     def __init__(self, D_MQE: Float32Array, alignment: Alignment | None = None) -> None:
         self.n_words, self.n_entries, self.dim = D_MQE.shape
-        flat = np.ascontiguousarray(D_MQE.reshape(-1, self.dim))
+        flat = np.array(D_MQE.reshape(-1, self.dim))
+        self._origin = D_MQE[0].mean(axis=0)  # or a large mean would use up the digits of float32
+        flat[: self.n_entries] -= self._origin
         seen = flat if alignment is None else alignment.apply(flat)
         self._cross = np.ascontiguousarray(-2 * seen.T)
         self._norms = np.einsum("ke,ke->k", flat, seen)
@@ -76,7 +78,7 @@ class Assigner:
 
     def _unary(self, x_BE: Float32Array) -> Float32Array:
         """Terms u of a block, shape (M, B, Q)."""
-        out = x_BE @ self._cross
+        out = (x_BE - self._origin) @ self._cross
         out += self._norms
         shaped = out.reshape(len(x_BE), self.n_words, self.n_entries)
         return np.ascontiguousarray(shaped.transpose(1, 0, 2))
@@ -116,7 +118,7 @@ class Assigner:
         return words[:, 0]
 
     def _error(self, unary: Float32Array, words: IntArray) -> FloatArray:
-        """‖x − Σ D b‖² − ‖x‖² of every row."""
+        """‖x − Σ D b‖² of every row, up to a constant of its own."""
         rows = np.arange(len(words))
         total = np.zeros(len(words))
         for m in range(self.n_words):
