@@ -7,6 +7,7 @@ from itertools import product
 import numpy as np
 import pytest
 
+from commonspace.errors import InputError
 from commonspace.quantization import (
     Alignment,
     Assigner,
@@ -118,6 +119,16 @@ def test_each_step_of_learning_helps(rng):
     assert found[1] < found[0] < np.square(x).sum()
 
 
+def test_a_mean_of_the_vectors_costs_nothing(rng):
+    x = floats(rng, 1500, 16)
+    found = []
+    for offset in (0, 100, 1000):
+        D, _ = learn_codebooks(x + np.float32(offset), n_words=4, n_entries=64)
+        words = Assigner(D).assign(x + np.float32(offset), beam=4)
+        found.append(errors(x + np.float32(offset), D, words).sum())
+    assert max(found[1:]) <= 1.05 * found[0]
+
+
 def test_alignment_is_the_mean_squared_error_of_scores(rng):
     x, y = floats(rng, 60, 5), np.eye(4)[rng.integers(0, 4, 60)]
     z = prototypes(x, y)
@@ -130,6 +141,16 @@ def test_alignment_is_the_mean_squared_error_of_scores(rng):
     np.testing.assert_allclose(
         np.square(some.coordinates(e)).sum(axis=1), (some.apply(e) * e).sum(axis=1), rtol=1e-4
     )
+
+
+def test_the_form_knows_no_scale(rng):
+    x, y = floats(rng, 60, 5), np.eye(4)[rng.integers(0, 4, 60)]
+    form, e = Alignment.of(x, y, weight=0.7), floats(rng, 7, 5)
+    for scale in (1e-9, 1e9):
+        other = Alignment.of(x * np.float32(scale), y, weight=0.7)
+        np.testing.assert_allclose(other.apply(e), form.apply(e), rtol=1e-4, atol=1e-6)
+    nothing = Alignment.of(np.zeros_like(x), y, weight=1.0)
+    np.testing.assert_allclose(nothing.apply(e), e / 5, rtol=1e-6)
 
 
 def test_prototypes_of_several_labels_are_least_squares(rng):
@@ -150,6 +171,15 @@ def test_of_two_small_words_the_first_is_the_lower_half():
     assert pack(np.array([[1, 2]]), bits_per_word=4)[0, 0] == 0x21
 
 
+def test_words_that_do_not_fit_are_refused():
+    for words, bits in (([[16, 0]], 4), ([[-1, 0]], 4), ([[256]], 8)):
+        with pytest.raises(InputError, match=f"in {bits} bits"):
+            pack(np.array(words), bits_per_word=bits)
+    with pytest.raises(InputError, match="even number of 4-bit words a row, got 3"):
+        pack(np.zeros((2, 3), int), bits_per_word=4)
+    assert unpack(np.zeros((0, 2), np.uint8), bits_per_word=4).shape == (0, 4)
+
+
 def test_distances_by_table_are_the_dense_ones(rng):
     D, words, q = floats(rng, 4, 16, 6), rng.integers(0, 16, (30, 4)), floats(rng, 5, 6)
     decoded = decode_words(D, words)
@@ -159,3 +189,7 @@ def test_distances_by_table_are_the_dense_ones(rng):
     np.testing.assert_allclose(norms, np.square(decoded).sum(axis=1), rtol=1e-5)
     dense = np.square(q[:, None] - decoded).sum(axis=2)
     np.testing.assert_allclose(squared_distances(tables, words, q, norms), dense, atol=1e-4)
+    near = decoded * np.float32(100)
+    tables = lookup_tables(D * np.float32(100), near)
+    found = squared_distances(tables, words, near, norms * np.float32(1e4))
+    assert found.min() == 0  # rounding alone would leave some below

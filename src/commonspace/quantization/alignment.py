@@ -46,7 +46,9 @@ class Alignment:
     def of(cls, x_NE: AnyArray, y_NC: AnyArray, *, weight: float) -> Alignment:
         """The form of given vectors and label weights; w is ``weight``."""
         z_CE = prototypes(x_NE, y_NC)
-        spread = max(float(np.square(z_CE).sum()), EPS)
+        spread = float(np.square(z_CE).sum())
+        if not spread:  # prototypes that are all zero tell no direction from another
+            return cls(np.zeros(z_CE.shape, np.float32), 1 / x_NE.shape[1])
         scale = (weight / spread) ** 0.5
         return cls((scale * z_CE).astype(np.float32), (1 - weight) / x_NE.shape[1])
 

@@ -35,9 +35,13 @@ def inner_products(tables: Float32Array, words_NM: IntArray) -> Float32Array:
 def squared_distances(
     tables: Float32Array, words_NM: IntArray, queries_QE: Float32Array, norms_N: Float32Array
 ) -> Float32Array:
-    """``‖q − D b‖² = ‖q‖² − 2 ⟨q, D b⟩ + ‖D b‖²``, shape (n_queries, n): smaller is closer."""
+    """``‖q − D b‖² = ‖q‖² − 2 ⟨q, D b⟩ + ‖D b‖²``, shape (n_queries, n): smaller is closer.
+
+    What rounding leaves below zero is zero.
+    """
     q_norms = np.square(queries_QE).sum(axis=1, keepdims=True)
-    return np.asarray(q_norms - 2 * inner_products(tables, words_NM) + norms_N, np.float32)
+    found = q_norms - 2 * inner_products(tables, words_NM) + norms_N
+    return np.asarray(np.maximum(found, 0), np.float32)
 
 
 def squared_norms(D_MQE: Float32Array, words_NM: IntArray) -> FloatArray:

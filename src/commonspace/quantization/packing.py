@@ -12,7 +12,21 @@ def pack(words_NM: IntArray, *, bits_per_word: int) -> UInt8Array:
     """Return the words as bytes, shape (n, M · bits_per_word / 8).
 
     Of two 4-bit words in a byte the first is the lower half, as FAISS has it.
+
+    Raises:
+        InputError: A word that does not fit into its bits, or an odd number of 4-bit words a row.
     """
+    top = 2**bits_per_word
+    if words_NM.size and not 0 <= words_NM.min() <= words_NM.max() < top:
+        raise InputError(
+            f"words: expected numbers from 0 to {top - 1} in {bits_per_word} bits, got "
+            f"{words_NM.min()} to {words_NM.max()}. Pass the bits_per_word they were made for."
+        )
+    if bits_per_word == 4 and words_NM.shape[1] % 2:
+        raise InputError(
+            f"words: expected an even number of 4-bit words a row, got {words_NM.shape[1]}. Add a "
+            "word of zeros."
+        )
     if bits_per_word == 8:
         return words_NM.astype(np.uint8)
     return (words_NM[:, 0::2] | (words_NM[:, 1::2] << 4)).astype(np.uint8)
@@ -23,7 +37,7 @@ def unpack(codes_NY: AnyArray, *, bits_per_word: int) -> IntArray:
     wide = codes_NY.astype(np.int64)
     if bits_per_word == 8:
         return wide
-    return np.stack([wide & 15, wide >> 4], axis=2).reshape(len(wide), -1)
+    return np.stack([wide & 15, wide >> 4], axis=2).reshape(len(wide), 2 * wide.shape[1])
 
 
 def as_codes(codes: AnyArray, *, n_bytes: int) -> UInt8Array:
