@@ -14,6 +14,7 @@ from commonspace.quantization.codebooks import RIDGE, decode_words, learn_codebo
 from commonspace.quantization.icm import Assigner
 from commonspace.quantization.packing import as_codes, pack, unpack
 from commonspace.quantization.selection import choose_weight
+from commonspace.quantization.weights import as_weights
 from commonspace.types import AnyArray, Float32Array, FloatArray, IntArray, UInt8Array
 
 BLOCK = 1 << 14
@@ -73,13 +74,13 @@ class Quantizer:
 
     @property
     def n_bytes(self) -> int:
-        """Bytes of a code."""
-        return self.bits // 8
+        """Bytes of a code, of the codebooks there are once fitted."""
+        return self.n_words * self._word_bits() // 8
 
     @property
     def n_words(self) -> int:
-        """M."""
-        return self.bits // self.bits_per_word
+        """M, of the codebooks there are once fitted."""
+        return len(self.D_) if hasattr(self, "D_") else self.bits // self.bits_per_word
 
     @property
     def dim(self) -> int:
@@ -91,17 +92,21 @@ class Quantizer:
 
         Args:
             vectors: Shape (n, dim), of every modality that will be encoded.
-            labels: Class numbers, shape (n,), -1 for unknown; or weights, shape (n, n_classes);
-                or anything with ``dense()``, as `Labels`. None knows no labels.
+            labels: Class numbers, shape (n,), -1 for unknown; or weights, shape (n, n_classes),
+                dense or sparse; or anything with ``dense()``, as `Labels`. None, or labels that are
+                all unknown, take the Euclidean error.
 
         Raises:
-            InputError: An argument is out of range, or shapes do not fit.
+            InputError: An argument is out of range, shapes do not fit, or vectors are so long that
+                their squares leave float32.
         """
         self._check_arguments()
-        x_NE = as_features(vectors, where="vectors")
+        x_NE = _as_vectors(vectors)
         if not len(x_NE):
             raise InputError("vectors: expected at least one row, got none.")
         y_NC = None if labels is None else as_weights(labels, n=len(x_NE))
+        if y_NC is not None and not y_NC.any():
+            y_NC = None
         self.weight_ = self._choose(x_NE, y_NC)
         alignment = None
         if y_NC is not None and self.weight_ > 0:
@@ -112,11 +117,11 @@ class Quantizer:
     def encode(self, vectors: Any) -> UInt8Array:
         """Return codes, shape (n, bits / 8), uint8."""
         D = self._codebooks()
-        x_NE = as_features(vectors, where="vectors", n_features=D.shape[2])
+        x_NE = _as_vectors(vectors, dim=D.shape[2])
         out = np.empty((len(x_NE), self.n_bytes), np.uint8)
         for at in range(0, len(x_NE), BLOCK):
             words = self._assigner.assign(x_NE[at : at + BLOCK], beam=self.beam)
-            out[at : at + BLOCK] = pack(words, bits_per_word=self.bits_per_word)
+            out[at : at + BLOCK] = pack(words, bits_per_word=self._word_bits())
         return out
 
     def decode(self, codes: Any) -> Float32Array:
@@ -126,7 +131,7 @@ class Quantizer:
     def words(self, codes: Any) -> IntArray:
         """Return the words of codes, shape (n, M)."""
         self._codebooks()
-        return unpack(as_codes(codes, n_bytes=self.n_bytes), bits_per_word=self.bits_per_word)
+        return unpack(as_codes(codes, n_bytes=self.n_bytes), bits_per_word=self._word_bits())
 
     def inner_products(self, queries: Any, codes: Any) -> Float32Array:
         """``⟨q, x̂⟩`` of float queries and codes by table, shape (n_queries, n)."""
@@ -138,9 +143,14 @@ class Quantizer:
     ) -> Float32Array:
         """``‖q − x̂‖²`` by table; ``norms`` are those of `squared_norms`, stored before."""
         q_QE, words = self._queries(queries), self.words(codes)
-        found = distance.squared_norms(self.D_, words) if norms is None else norms
+        found = distance.squared_norms(self.D_, words) if norms is None else np.asarray(norms)
+        if found.shape != (len(words),):
+            raise InputError(
+                f"norms: expected one a code, {len(words)}, got shape {found.shape}. Pass what "
+                "squared_norms returned for these codes."
+            )
         tables = distance.lookup_tables(self.D_, q_QE)
-        return distance.squared_distances(tables, words, q_QE, np.asarray(found, np.float32))
+        return distance.squared_distances(tables, words, q_QE, found.astype(np.float32))
 
     def squared_norms(self, codes: Any) -> FloatArray:
         """``‖x̂‖²`` of codes, shape (n,)."""
@@ -155,11 +165,36 @@ class Quantizer:
         return arrays
 
     def restore(self, state: dict[str, AnyArray]) -> Self:
-        """Take over what `state` returned: the same codes, to the bit."""
+        """Take over what `state` returned: the same codes, to the bit.
+
+        Raises:
+            InputError: Arrays are missing, or of a Quantizer with other ``bits``.
+        """
+        self._check_state(state)
         alignment = Alignment(state["V"], float(state["rest"][0])) if "V" in state else None
         self.weight_ = float(state["weight"][0])
         self._take(state["D"], alignment)
         return self
+
+    def _check_state(self, state: dict[str, AnyArray]) -> None:
+        missing = [name for name in ("D", "weight") if name not in state]
+        missing += [name for name in ("rest",) if "V" in state and name not in state]
+        if missing:
+            raise InputError(
+                f"state: expected an array {missing[0]!r}, got {', '.join(sorted(state)) or 'none'}"
+                ". Pass what Quantizer.state returned, whole."
+            )
+        expected = (self.bits // self.bits_per_word, 2**self.bits_per_word)
+        shape = np.shape(state["D"])
+        if len(shape) != 3 or shape[:2] != expected:
+            raise InputError(
+                f"state: expected codebooks of shape {(*expected, 'dim')} for bits={self.bits} and "
+                f"bits_per_word={self.bits_per_word}, got {shape}. Restore it with the bits and "
+                "bits_per_word it was fitted with."
+            )
+
+    def _word_bits(self) -> int:
+        return self.D_.shape[1].bit_length() - 1 if hasattr(self, "D_") else self.bits_per_word
 
     def _take(self, D: Float32Array, alignment: Alignment | None) -> None:
         self.D_, self.alignment_ = D, alignment
@@ -170,7 +205,7 @@ class Quantizer:
     ) -> Float32Array:
         D, _ = learn_codebooks(
             x_NE,
-            n_words=self.n_words,
+            n_words=self.bits // self.bits_per_word,
             n_entries=2**self.bits_per_word,
             alignment=alignment,
             iterations=iterations,
@@ -203,6 +238,7 @@ class Quantizer:
         return self.D_
 
     def _check_arguments(self) -> None:
+        check_range("bits_per_word", self.bits_per_word, integer=True)
         check_one_of("bits_per_word", self.bits_per_word, (8, 4))
         check_range("bits", self.bits, low=8, high=128, integer=True)
         if self.bits % 8:
@@ -211,26 +247,18 @@ class Quantizer:
             check_range("weight", self.weight, low=0, high=1)
         check_range("iterations", self.iterations, low=0, integer=True)
         check_range("beam", self.beam, low=1, high=256, integer=True)
-        check_range("ridge", self.ridge, low=1e-6)
+        check_range("ridge", self.ridge, low=1e-6, high=1e6)
         check_range("random_state", self.random_state, low=0, integer=True)
 
 
-def as_weights(labels: Any, *, n: int) -> Float32Array:
-    """Return label weights, shape (n, n_classes); zero rows have no label.
-
-    Raises:
-        InputError: Another number of rows, or neither class numbers nor weights.
-    """
-    values = np.asarray(labels.dense() if hasattr(labels, "dense") else labels)
-    if len(values) != n or values.ndim not in (1, 2) or values.dtype.kind not in "fiub":
+def _as_vectors(vectors: Any, *, dim: int | None = None) -> Float32Array:
+    """Vectors whose squared distances stay within float32: beyond, FAISS ends the process."""
+    x_NE = as_features(vectors, where="vectors", n_features=dim)
+    limit = float(np.sqrt(np.finfo(np.float32).max / (16 * x_NE.shape[1])))
+    largest = max(float(x_NE.max(initial=0)), -float(x_NE.min(initial=0)))
+    if largest > limit:
         raise InputError(
-            f"labels: expected {n} class numbers, or weights of {n} rows by classes, got "
-            f"{values.dtype} of shape {values.shape}."
+            f"vectors: expected numbers up to {limit:.1e} in size for {x_NE.shape[1]} dimensions, "
+            f"got {largest:.1e}: squared distances would not fit float32. Scale the vectors."
         )
-    if values.ndim == 2:
-        return np.nan_to_num(values.astype(np.float32))
-    numbers = values.astype(np.int64)
-    out = np.zeros((n, max(1, int(numbers.max(initial=0)) + 1)), np.float32)
-    known = np.flatnonzero(numbers >= 0)
-    out[known, numbers[known]] = 1
-    return out
+    return x_NE

@@ -52,7 +52,7 @@ class CodeIndex:
         check_one_of("metric", metric, ("inner", "euclidean"))
         words = quantizer.words(codes)
         self.dim, self.tiles = quantizer.dim, 1
-        if metric == "inner" and quantizer.bits_per_word == 8:
+        if metric == "inner" and quantizer.D_.shape[1] == 256:
             self.tiles = quantizer.n_words
             self.index = _tiled(quantizer.D_, words)
         else:
@@ -62,7 +62,11 @@ class CodeIndex:
                 self.index = _refined(*self._held)
 
     def search(self, queries: Any, *, k: int = 10) -> CodeHits:
-        """Find the k best rows of every float query; fewer rows than k leave -1 at the end."""
+        """Find the k best rows of every float query.
+
+        Where there are fewer than k rows, the places left over have row -1, and as their score
+        FAISS's filler: the lowest float32 for "inner", the highest for "euclidean".
+        """
         check_range("k", k, low=1, integer=True)
         q_QE = as_features(queries, where="queries", n_features=self.dim)
         scores, rows = self.index.search(np.tile(q_QE, (1, self.tiles)), k)
