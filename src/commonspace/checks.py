@@ -128,6 +128,14 @@ def check_range(
         raise InputError(f"{name}: expected {kind}{span}, got {value!r}.")
 
 
+def check_betas(betas: Any) -> None:
+    """Raise `InputError` unless ``betas`` are two numbers that Adam can decay by."""
+    if isinstance(betas, str) or not isinstance(betas, Sequence) or len(betas) != 2:
+        raise InputError(f"betas: expected two numbers as [0.9, 0.99], got {betas!r}.")
+    for beta in betas:
+        check_range("betas", beta, low=0, high=0.999999)
+
+
 def not_found(kind: str, name: object, known: Iterable[str], *, hint: str = "") -> NotFoundError:
     """Return the error for a name that is not there, with the nearest one that is."""
     names = [str(value) for value in known]

@@ -19,7 +19,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from commonspace.checks import check_one_of, check_range
+from commonspace.checks import check_betas, check_one_of, check_range
 from commonspace.data import Dataset, Modality
 from commonspace.disk import sha256_bytes
 from commonspace.errors import InputError
@@ -328,11 +328,7 @@ class SDML(Method):
         rates = self.learning_rate
         for rate in rates.values() if isinstance(rates, Mapping) else [rates]:
             check_range("learning_rate", rate, low=1e-12, high=10)
-        betas = self.betas
-        if isinstance(betas, str) or not isinstance(betas, Sequence) or len(betas) != 2:
-            raise InputError(f"betas: expected two numbers as [0.9, 0.99], got {betas!r}.")
-        for beta in betas:
-            check_range("betas", beta, low=0, high=0.999999)
+        check_betas(self.betas)
 
     def _transform(self, modality: str, x_ND: Float32Array) -> Float32Array:
         network = self.networks_[modality]
