@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 
+from commonspace.errors import InputError
 from commonspace.objectives import class_mmd
 
 
@@ -85,3 +86,17 @@ def test_it_is_unbiased_and_falls_when_distributions_meet():
     same = torch.stack([class_mmd(p, q, y, y) for p, q in pairwise(draws)])
     far = class_mmd(draws[0], draws[1] + 2, y, y)
     assert abs(float(same.mean())) < 0.01 < float(far)
+
+
+@pytest.mark.parametrize("wrong", [{"estimator": "cubic"}, {"reduction": "max"}])
+def test_unknown_estimates_are_named(wrong):
+    y = torch.ones(4, 1)
+    with pytest.raises(InputError, match=next(iter(wrong))):
+        class_mmd(torch.zeros(4, 2), torch.zeros(4, 2), y, y, **wrong)
+
+
+@pytest.mark.parametrize("rows", [2, 8])
+def test_no_tensor_leaves_the_device_of_the_inputs(rows):
+    """The meta device refuses every product with a tensor of another one."""
+    a, y = torch.zeros(rows, 2, device="meta"), torch.ones(rows, 1, device="meta")
+    assert class_mmd(a, a, y, y).device.type == "meta"

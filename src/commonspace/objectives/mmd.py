@@ -7,7 +7,8 @@ For samples of distributions p and q and a characteristic kernel k, eqs. 1-2 and
 with m = 5 and τ_u = τ̄ 2^(u − 3), u = 1 ... 5, where τ̄ is the mean squared distance of all rows of
 the batch. The paper leaves m, τ_u and the weights open; this is the usual choice.
 
-Both estimates are unbiased, so they may be negative. "quadratic" uses all pairs of rows; "linear",
+Both estimates are unbiased for given widths, so they may be negative; widths taken from the batch
+itself leave a bias of order one over its rows. "quadratic" uses all pairs of rows; "linear",
 which the paper trains with, takes rows in pairs as they come::
 
     η = k(a₁, a₂) − k(a₁, b₂) + k(b₁, b₂) − k(b₁, a₂),     d̂² = mean η
@@ -24,6 +25,8 @@ from typing import Literal
 
 import torch
 from torch import Tensor
+
+from commonspace.checks import check_one_of
 
 N_KERNELS = 5
 MIDDLE = 3  # the kernel whose width is the mean squared distance itself
@@ -49,7 +52,12 @@ def class_mmd(
         estimator: Of all pairs, or of rows in pairs as they come.
         reduction: Mean over the classes that have rows enough (2, or 4 for "linear", of either
             modality), or their sum. Without any such class the result is zero.
+
+    Raises:
+        InputError: An estimator or a reduction that is not among these.
     """
+    check_one_of("estimator", estimator, ("quadratic", "linear"))
+    check_one_of("reduction", reduction, ("mean", "sum"))
     of_a, of_b = y_AC.gt(0).to(a_AE.dtype), y_BC.gt(0).to(a_AE.dtype)
     mean_distance = _mean_squared_distance(torch.cat([a_AE, b_BE]).detach())
     if estimator == "quadratic":
@@ -106,7 +114,7 @@ def _linear(
         return kernel((x - z).square().sum(dim=2), mean_distance)
 
     eta_CT = k(a1, a2) - k(a1, b2) + k(b1, b2) - k(b1, a2)
-    there = torch.arange(most) < n_pairs[:, None]
+    there = torch.arange(most, device=n_pairs.device) < n_pairs[:, None]
     return (eta_CT * there).sum(dim=1) / n_pairs.clamp(min=1), (n_pairs > 1).to(a_AE.dtype)
 
 
@@ -125,4 +133,4 @@ def squared_distances(x_XE: Tensor, z_ZE: Tensor) -> Tensor:
 
 def _mean_squared_distance(x_XE: Tensor) -> Tensor:
     """Over pairs of different rows: twice the unbiased variance, summed over dimensions."""
-    return 2 * x_XE.var(dim=0).sum() if len(x_XE) > 1 else torch.ones(())
+    return 2 * x_XE.var(dim=0).sum() if len(x_XE) > 1 else x_XE.new_ones(())
