@@ -85,6 +85,24 @@ def test_label_codes_know_nothing_but_the_label(learned, data):
     assert len(np.unique(learned.encode("text", part.x), axis=0)) > 4
 
 
+def test_rows_without_a_label_have_no_label_code(learned, data):
+    part = data["test"]["text"]
+    labels = part.labels.codes.copy()
+    labels[3] = -1
+    with pytest.raises(InputError, match=r"none at row 3\. Use db_coding='encoder'"):
+        learned.encode("text", part.x, db_coding="label", labels=labels)
+
+
+@pytest.mark.parametrize("kind", ["several", "none"])
+def test_a_softmax_needs_one_class_a_row(pair, kind):
+    tables = {name: pair.labels(name).dense() for name in pair.modalities}
+    for table in tables.values():
+        table[0] = 1 if kind == "several" else 0
+    train = Dataset.from_arrays({name: pair.x(name) for name in tables}, tables)
+    with pytest.raises(InputError, match="sigmoid=None or True"):
+        cs.SPDQ(**SMALL, sigmoid=False).fit(train)
+
+
 def test_scores_of_codes_are_dense_products(learned, data):
     x = data["test"].x
     codes, q = learned.encode("text", x("text")), learned.transform("image", x("image"))
@@ -180,6 +198,9 @@ def test_the_published_settings(data):
         ({"hidden": "512"}, "hidden"),
         ({"estimator": "cubic"}, "estimator"),
         ({"epochs": 0}, "epochs"),
+        ({"betas": (0.9,)}, "betas"),
+        ({"betas": (0.9, 1.0)}, "betas"),
+        ({"sigmoid": "yes"}, "sigmoid"),
     ],
 )
 def test_wrong_arguments_are_named(data, arguments, message):

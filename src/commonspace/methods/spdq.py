@@ -17,22 +17,19 @@ from typing import Any, ClassVar, Literal, Self
 import numpy as np
 import torch
 
-from commonspace.checks import check_one_of, check_range
-from commonspace.data import Dataset, Labels, Modality
+from commonspace.checks import check_betas, check_one_of, check_range
+from commonspace.data import Dataset, Labels
 from commonspace.disk import sha256_bytes
 from commonspace.errors import InputError
 from commonspace.methods.base import Method, MethodState, PartState
 from commonspace.methods.sdml_training import FORWARD_ROWS, as_tensor, identity
 from commonspace.methods.spdq_quantizer import LabelQuantizer
-from commonspace.methods.spdq_training import SPDQTask, build, fit_spdq, label_tables
+from commonspace.methods.spdq_training import SPDQTask, build, fit_spdq, make_job, make_options
 from commonspace.networks.spdq import SharedPrivateNetwork
 from commonspace.quantization import Assigner, Quantizer, pack
 from commonspace.space import Space
 from commonspace.training import Run, run_all
 from commonspace.types import AnyArray, Float32Array, JsonDict, UInt8Array
-
-_NETWORK = ("input_dropout", "dropout", "weight_decay", "batch_norm", "standardize")
-_OBJECTIVE = ("alpha", "beta", "lam", "gamma", "estimator", "class_reduction", "private_term")
 
 
 class SPDQ(Method):
@@ -233,20 +230,32 @@ class SPDQ(Method):
         table = Labels.from_any(labels, classes=self.space_.classes)
         if len(table) != len(z_NE):
             raise InputError(f"labels: expected {len(z_NE)} rows, got {len(table)}.")
+        if not table.labelled.all():
+            row = int(np.argmin(table.labelled))
+            raise InputError(
+                f"labels: expected a class for every row, got none at row {row}. Use "
+                "db_coding='encoder', or leave such rows out."
+            )
         wanted = np.asarray(table.dense() @ self.Z_, np.float32)
         words = Assigner(self.quantizer_.D_).assign(wanted, beam=4)
-        return pack(words, bits_per_word=self.bits_per_word)
+        return pack(words, bits_per_word=self.quantizer_.bits_per_word)
 
     def _fit(self, train: Dataset, valid: Dataset | None, run: Run) -> None:
         self._check_arguments()
         if valid is None and self.validation_fraction > 0:
             train, valid = train.split(self.validation_fraction, seed=self.random_state)
         several = train.label_kind != "single"
+        if several and self.sigmoid is False:
+            raise InputError(
+                "sigmoid: False takes a softmax, which needs exactly one class a row, and the "
+                f"training labels are {train.label_kind} (or known to be of no class). Set "
+                "sigmoid=None or True."
+            )
         jobs = {
-            name: _job(name, part, None if valid is None else valid.parts.get(name), several)
+            name: make_job(name, part, None if valid is None else valid.parts.get(name), several)
             for name, part in train.items()
         }
-        options = self._options(len(train.classes), several)
+        options = make_options(self.get_params(), len(train.classes), several)
         call = {"jobs": jobs, "options": options, "checkpoint": self._checkpoint(jobs, run)}
         found = run_all(fit_spdq, {"joint": call}, run, epochs=self.epochs or 1)["joint"]
         task, label_quantizer, history = found
@@ -257,29 +266,6 @@ class SPDQ(Method):
         self.space_ = Space.learned(
             self.shared, train.classes, learned_from=self._digest(train.classes)
         )
-
-    def _options(self, n_classes: int, several: bool) -> JsonDict:
-        named = {key: getattr(self, key) for key in (*_NETWORK, *_OBJECTIVE)}
-        return {
-            **named,
-            "label_alignment": bool(self.label_alignment),
-            "orthogonal": bool(self.orthogonal and self.label_alignment),
-            "bits": int(self.bits),
-            "bits_per_word": int(self.bits_per_word),
-            "shared": int(self.shared),
-            "private": int(self.private),
-            "hidden": [int(width) for width in self.hidden],
-            "n_classes": n_classes,
-            "sigmoid": several if self.sigmoid is None else bool(self.sigmoid),
-            "rounds": int(self.rounds),
-            "rate": float(self.learning_rate),
-            "epochs": self.epochs,
-            "effort": float(self.effort),
-            "batch_size": self.batch_size,
-            "betas": tuple(self.betas),
-            "schedule": self.schedule,
-            "seed": int(self.random_state),
-        }
 
     def _checkpoint(self, jobs: JsonDict, run: Run) -> Any:
         if run.checkpoints is None:
@@ -331,7 +317,8 @@ class SPDQ(Method):
             self.networks_[name] = network.eval()
         self.Z_ = state.shared["Z"]
         arrays = {k[2:]: v for k, v in state.shared.items() if k.startswith("q/")}
-        self.quantizer_ = self._empty_quantizer().restore(arrays)
+        sizes = self.options_["bits"], self.options_["bits_per_word"]
+        self.quantizer_ = Quantizer(*sizes, random_state=self.random_state).restore(arrays)
 
     def _check_arguments(self) -> None:
         self._empty_quantizer()._check_arguments()
@@ -347,6 +334,8 @@ class SPDQ(Method):
         check_one_of("schedule", self.schedule, ("one-cycle", "constant"))
         check_range("effort", self.effort, low=0.01, high=100)
         check_range("learning_rate", self.learning_rate, low=1e-12, high=10)
+        check_betas(self.betas)
+        check_one_of("sigmoid", self.sigmoid, (None, True, False))
         check_range("validation_fraction", self.validation_fraction, low=0, high=0.9)
         for name in ("epochs", "batch_size"):
             if getattr(self, name) is not None:
@@ -355,24 +344,3 @@ class SPDQ(Method):
             raise InputError(f"hidden: expected a list of widths as [512], got {self.hidden!r}.")
         for width in self.hidden:
             check_range("hidden", width, low=1, integer=True)
-
-
-def _job(name: str, part: Modality, held: Modality | None, several: bool) -> JsonDict:
-    rows = np.flatnonzero(part.labels.known if several else part.labels.labelled)
-    if not len(rows):
-        raise InputError(
-            f"modality {name!r}: SPDQ learns from labels, and none of its {len(part)} rows has "
-            "one. Label some rows, or leave the modality out."
-        )
-    job = {
-        "x": part.x[rows],
-        "labels": label_tables(part.labels.take(rows).dense()),
-        "items": part.items[rows],
-        "valid_x": None,
-        "valid_labels": None,
-    }
-    if held is not None:
-        rows = np.flatnonzero(held.labels.labelled)
-        labels = label_tables(held.labels.take(rows).dense())
-        job |= {"valid_x": held.x[rows], "valid_labels": labels}
-    return job

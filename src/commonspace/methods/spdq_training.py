@@ -14,6 +14,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from commonspace.data import Modality
+from commonspace.errors import InputError
 from commonspace.methods.base import standardization
 from commonspace.methods.sdml_training import FORWARD_ROWS, as_tensor, settings_for
 from commonspace.methods.spdq_quantizer import Groups, LabelQuantizer, Sums
@@ -26,6 +28,8 @@ from commonspace.training.loop import Callback, Networks, Rows
 from commonspace.types import AnyArray, Float32Array, IntArray, JsonDict
 
 JOINT = "joint"
+_NETWORK = ("input_dropout", "dropout", "weight_decay", "batch_norm", "standardize")
+_OBJECTIVE = ("alpha", "beta", "lam", "gamma", "estimator", "class_reduction", "private_term")
 
 
 class QuantizerState(nn.Module):
@@ -263,3 +267,52 @@ def _groups(jobs: Mapping[str, Mapping[str, Any]], label_alignment: bool) -> Gro
 def label_tables(labels: AnyArray) -> Float32Array:
     """Dense label weights, float32 and C-ordered."""
     return np.ascontiguousarray(labels, np.float32)
+
+
+def make_options(params: Mapping[str, Any], n_classes: int, several: bool) -> JsonDict:
+    """Options of the networks and the objective, from the parameters of `SPDQ`."""
+    return {
+        **{key: params[key] for key in (*_NETWORK, *_OBJECTIVE)},
+        "label_alignment": bool(params["label_alignment"]),
+        "orthogonal": bool(params["orthogonal"] and params["label_alignment"]),
+        "bits": int(params["bits"]),
+        "bits_per_word": int(params["bits_per_word"]),
+        "shared": int(params["shared"]),
+        "private": int(params["private"]),
+        "hidden": [int(width) for width in params["hidden"]],
+        "n_classes": n_classes,
+        "sigmoid": several if params["sigmoid"] is None else bool(params["sigmoid"]),
+        "rounds": int(params["rounds"]),
+        "rate": float(params["learning_rate"]),
+        "epochs": params["epochs"],
+        "effort": float(params["effort"]),
+        "batch_size": params["batch_size"],
+        "betas": tuple(params["betas"]),
+        "schedule": params["schedule"],
+        "seed": int(params["random_state"]),
+    }
+
+
+def make_job(name: str, part: Modality, held: Modality | None, several: bool) -> JsonDict:
+    """What training needs of one modality: its labelled rows, and those of the validation set.
+
+    Where rows may have several classes, those known to have none count as labelled too.
+    """
+    rows = np.flatnonzero(part.labels.known if several else part.labels.labelled)
+    if not len(rows):
+        raise InputError(
+            f"modality {name!r}: SPDQ learns from labels, and none of its {len(part)} rows has "
+            "one. Label some rows, or leave the modality out."
+        )
+    job = {
+        "x": part.x[rows],
+        "labels": label_tables(part.labels.take(rows).dense()),
+        "items": part.items[rows],
+        "valid_x": None,
+        "valid_labels": None,
+    }
+    if held is not None:
+        rows = np.flatnonzero(held.labels.labelled)
+        labels = label_tables(held.labels.take(rows).dense())
+        job |= {"valid_x": held.x[rows], "valid_labels": labels}
+    return job
