@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from command_line import ran, run
 
+import commonspace
 from commonspace.benchmarks import ablation, recipe, sequential, train
 from commonspace.data import make_dataset
 from commonspace.methods import SDML, sdml, sdml_training
@@ -218,7 +219,11 @@ def test_codes_fill_a_table_pictures_and_a_study_of_rows(tiny_codes, tmp_path):
     found = ran(*tiny_codes, "--sizes")
     assert set(found) == {"bench", "machine", "rows", "sizes", "ratios", "plots"}
     rows = {(row["method"], row["bits"]): row for row in found["rows"]}
-    assert len(rows) == 1 + 3 * 2 and all(row["seeds"] == 2 for row in found["rows"])
+    assert (
+        len(rows) == 1 + 3 * 2 - 1
+        and ("ITQ", 32) not in rows
+        and all(row["seeds"] == 2 for row in found["rows"])
+    )
     whole = rows["float", 0]["mean_ap"]
     ours = rows["Quantizer 4-bit", 32]
     assert ours["of_float"] == pytest.approx(ours["mean_ap"] / whole) and ours["of_float"] > 0.9
@@ -229,8 +234,74 @@ def test_codes_fill_a_table_pictures_and_a_study_of_rows(tiny_codes, tmp_path):
         "tiny_SDML_rows.png",
         "tiny_SDML_scope.png",
     ]
+    assert all(f"-{commonspace.__version__}" in p.name for p in (tmp_path / "cells").iterdir())
     again = run(*tiny_codes)
     assert again.code == 0 and not again.err and "Quantizer 4-bit" in again.out
+
+
+def test_codes_of_sets_that_are_too_small_are_left_out_with_a_line(tiny_codes, monkeypatch):
+    from commonspace.benchmarks import codes
+
+    monkeypatch.setattr(codes, "SIZES", (40, 10**6, 10**7))
+    methods = ("--method", "PQ", "--method", "OPQ", "--method", "RQ")
+    done = run(*tiny_codes, *methods, "--sizes", "--json")
+    assert done.code == 0, done.err
+    assert {row["method"] for row in done.json["rows"]} == {
+        "float",
+        "Quantizer 4-bit",
+        "ITQ",
+        "sign",
+    }
+    for word in ("PQ1x8", "OPQ4_64,PQ4x8", "RQ4x8"):
+        assert f"{word}: expected at least 256 training vectors" in done.err
+    assert "at most one bit a dimension, 8 here, got 32" in done.err
+    study = [row["rows"] for row in done.json["sizes"]]
+    assert len(study) == 2 and study[0] == 40 < study[1] < 10**6
+
+
+def test_own_codes_stand_beside_the_vectors_of_their_own_model(tiny_codes, monkeypatch):
+    from commonspace.benchmarks import codes
+    from commonspace.methods import SPDQ
+
+    small = {"shared": 16, "private": 4, "hidden": (16,), "epochs": 2, "bits_per_word": 4}
+    monkeypatch.setitem(codes.SPACES, "SPDQ", lambda seed: SPDQ(**small, random_state=seed))
+    own = ("--method", "own codes", "--space", "SDML", "--space", "SPDQ")
+    rows = [row for row in ran(*tiny_codes, *own)["rows"] if row["method"] == "own codes"]
+    assert [(row["space"], row["bits"]) for row in rows] == [("SPDQ", 8), ("SPDQ", 32)]
+    assert all(0 < row["of_float"] < 1.5 for row in rows)
+
+
+@pytest.mark.parametrize("name", ["PQ", "OPQ", "RQ", "Quantizer"])
+def test_coders_keep_most_of_the_vectors(name):
+    """At 8 bits, one codeword a row, all are k-means of 256 centres."""
+    from commonspace.benchmarks.coders import CODERS
+
+    rng = np.random.default_rng(0)
+    y = np.arange(600) % 300
+    x = rng.standard_normal((300, 12)).astype(np.float32)[y]
+    x += 0.05 * rng.standard_normal(x.shape).astype(np.float32)
+    coder = CODERS[name](8, 0)
+    coder.fit(x, np.eye(300, dtype=np.float32)[y])
+    codes_ = coder.encode(x)
+    assert codes_.shape == (600, 1) and codes_.dtype == np.uint8
+    kept = np.square(coder.queries(x) - coder.decode(codes_)).sum() / np.square(x).sum()
+    assert kept < 0.3
+
+
+def test_codes_of_ours_are_compared_with_the_best_of_faiss(monkeypatch, tmp_path):
+    from commonspace.benchmarks import codes
+    from commonspace.methods import Ridge
+
+    make_dataset(n_items=500, n_classes=4, dims={"image": 8, "text": 6}, noise=1.0).save(
+        tmp_path / "enough"
+    )
+    monkeypatch.setitem(codes.SPACES, "SDML", lambda seed: Ridge(dim=8))
+    methods = [arg for name in ("Quantizer", "PQ") for arg in ("--method", name)]
+    where = ("--set", tmp_path / "enough", "--cells", tmp_path / "cells")
+    found = ran("bench", "codes", *where, *methods, "--bits", 8, "--seeds", 1)
+    value = {row["method"]: row["mean_ap"] for row in found["rows"]}
+    ratio = found["ratios"]["quantizer_over_best_8_bits"]
+    assert ratio == pytest.approx(value["Quantizer"] / value["PQ"]) and ratio > 0.98
 
 
 def test_codes_name_what_they_do_not_know(tmp_path):
@@ -238,3 +309,5 @@ def test_codes_name_what_they_do_not_know(tmp_path):
     assert done.code == 2 and "'PQ'" in done.err
     done = run("bench", "codes", "--space", "SDLM", "--cells", tmp_path)
     assert done.code == 2 and "'SDML'" in done.err
+    done = run("bench", "codes", "--bits", 12, "--cells", tmp_path)
+    assert done.code == 2 and "multiple of 8" in done.err

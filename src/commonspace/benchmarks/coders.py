@@ -11,10 +11,18 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from commonspace.errors import InputError
 from commonspace.quantization import Quantizer
 from commonspace.types import AnyArray, Float32Array, UInt8Array
 
 OPQ_DIM = 64
+CENTRES = 256  # of FAISS's k-means, which wants as many rows
+
+OWN = "own codes"  # those a space learns together with its vectors, as SPDQ does
+
+
+class UnfitError(InputError):
+    """A coder that cannot be compared on these vectors: its cell stays empty."""
 
 
 class Coder(Protocol):
@@ -75,8 +83,14 @@ class Faiss:
         import faiss
 
         n_words = self.bits // 8
+        description = self.description(n_words)
+        if "LSQ" not in description and len(x_NE) < CENTRES:
+            raise UnfitError(
+                f"{description}: expected at least {CENTRES} training vectors, one a codeword, got "
+                f"{len(x_NE)}. Take a larger set, or another method."
+            )
         self.dim, self.pad = x_NE.shape[1], -x_NE.shape[1] % n_words
-        self.index = faiss.index_factory(self.dim + self.pad, self.description(n_words))
+        self.index = faiss.index_factory(self.dim + self.pad, description)
         _seed(self.index, self.seed)
         self.index.train(self._padded(x_NE))
 
@@ -111,7 +125,12 @@ class Binary:
             drawn = np.random.default_rng(self.seed).standard_normal((dim, self.bits))
             self.matrix: AnyArray = drawn.astype(np.float32)
             return
-        self.itq = faiss.ITQTransform(dim, min(self.bits, dim), self.bits < dim)
+        if self.bits > dim:
+            raise UnfitError(
+                f"ITQ: expected at most one bit a dimension, {dim} here, got {self.bits}: its "
+                "codes would be shorter than the others. Take fewer bits."
+            )
+        self.itq = faiss.ITQTransform(dim, self.bits, self.bits < dim)
         self.itq.train(np.ascontiguousarray(x_NE))
 
     def encode(self, x_NE: Float32Array) -> UInt8Array:
@@ -135,13 +154,15 @@ CODERS: dict[str, Callable[[int, int], Coder]] = {
     "Quantizer 4-bit": lambda bits, seed: Ours(bits, seed, bits_per_word=4),
     "Quantizer no labels": lambda bits, seed: Ours(bits, seed, labels=False),
     "PQ": lambda bits, seed: Faiss(lambda m: f"PQ{m}x8", bits, seed),
-    "OPQ": lambda bits, seed: Faiss(lambda m: f"OPQ{m}_{OPQ_DIM},PQ{m}x8", bits, seed),
+    "OPQ": lambda bits, seed: Faiss(
+        lambda m: f"OPQ{m}_{OPQ_DIM - OPQ_DIM % m},PQ{m}x8", bits, seed
+    ),
     "RQ": lambda bits, seed: Faiss(lambda m: f"RQ{m}x8", bits, seed),
     "LSQ": lambda bits, seed: Faiss(lambda m: f"LSQ{m}x8", bits, seed),
     "ITQ": lambda bits, seed: Binary(bits, seed, learned=True),
     "sign": lambda bits, seed: Binary(bits, seed, learned=False),
 }
-OURS = ("Quantizer", "Quantizer 4-bit", "Quantizer no labels")
+OURS = ("Quantizer", "Quantizer 4-bit", "Quantizer no labels", OWN)
 
 
 def _seed(index: Any, seed: int) -> None:

@@ -3,7 +3,9 @@
 Every coder learns from the training vectors of all modalities of one space and codes the test
 vectors; float queries of each modality are ranked against the decoded vectors of every other. Each,
 the float vectors too, takes the better of inner product, which is the asymmetric distance of SPDQ,
-and cosine, so that none loses by a choice of ours. Finished cells are kept in a file each, as
+and cosine, so that none loses by a choice of ours. "own codes" are those of a space that learns
+codes with its vectors, by `encode` and `decode` of a model of as many bits, over the float vectors
+of that same model. Finished cells are kept in a file each, as
 `bench_recipe` keeps them.
 """
 
@@ -12,16 +14,18 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Mapping, Sequence
+from importlib.metadata import version
 from itertools import permutations
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from commonspace.benchmarks.coders import CODERS, OURS, Coder
-from commonspace.checks import not_found
+from commonspace.benchmarks.coders import CODERS, OURS, OWN, Coder, UnfitError
+from commonspace.checks import check_range, not_found
 from commonspace.data import Dataset, load_dataset
 from commonspace.disk import write_json
+from commonspace.errors import InputError
 from commonspace.evaluation import Protocol, score_vectors
 from commonspace.machine import describe_machine
 from commonspace.methods import SDML, SPDQ
@@ -39,6 +43,7 @@ SIZE_CODERS = ("Quantizer", "PQ", "OPQ", "RQ")
 STUDY_BITS = 32
 METRICS = (Protocol(metric="inner"), Protocol(metric="cosine"))
 FLOAT = "float"
+METHODS = (*CODERS, OWN)
 
 Vectors = Mapping[str, tuple[Float32Array, Float32Array]]  # vectors and label weights by modality
 
@@ -47,7 +52,7 @@ def bench_codes(
     *,
     sets: Sequence[str] = SETS,
     spaces: Sequence[str] = ("SDML",),
-    methods: Sequence[str] = tuple(CODERS),
+    methods: Sequence[str] = METHODS,
     bits: Sequence[int] = BITS,
     seeds: int = 3,
     sizes: bool = False,
@@ -61,23 +66,29 @@ def bench_codes(
     Args:
         sets: Names that `load_dataset` knows.
         spaces: Among `SPACES`: whose vectors are coded.
-        methods: Among `CODERS`.
-        bits: Of a code.
+        methods: Among `METHODS`; "own codes" are left out where a space has none.
+        bits: Of a code, multiples of 8 from 8 to 128.
         seeds: How many random states, of the space and of the coder, from 0.
         sizes: Also learn 32-bit codebooks from fewer rows.
         root: Where the data sets are.
-        cells: Folder of finished cells; a cell there is not computed again.
+        cells: Folder of finished cells, by version of the library; a cell there is not computed
+            again.
         plots: Folder for pictures; None draws none.
         say: Called with a line after each cell.
 
     Returns:
         The form of all benchmarks: rows of "set", "space", "method", "bits", "mean_ap", "sd",
         "of_float", "items_per_second"; "sizes" likewise by "rows"; the ratio "NAME/BITS" is the
-        mean over sets of ours over the best of FAISS.
+        mean over sets of ours over the best of FAISS. A coder that does not fit the vectors, as
+        k-means of more centres than rows, has no row.
     """
     for name in methods:
-        if name not in CODERS:
-            raise not_found("method", name, CODERS)
+        if name not in METHODS:
+            raise not_found("method", name, METHODS)
+    for n_bits in bits:
+        check_range("bits", n_bits, low=8, high=128, integer=True)
+        if n_bits % 8:
+            raise InputError(f"bits: expected a multiple of 8 from 8 to 128, got {n_bits}.")
     for name in spaces:
         if name not in SPACES:
             raise not_found("space", name, SPACES)
@@ -112,10 +123,12 @@ class _Bench:
     ) -> list[JsonDict]:
         whole = [self.cell(name, space, FLOAT, 0, seed) for seed in range(seeds)]
         rows = [_row(name, space, FLOAT, 0, whole, whole)]
+        emits = bool(SPACES[space](0).emits_codes)
         for method in methods:
-            for n_bits in bits:
+            for n_bits in bits if emits or method != OWN else ():
                 found = [self.cell(name, space, method, n_bits, seed) for seed in range(seeds)]
-                rows.append(_row(name, space, method, n_bits, found, whole))
+                if not any("skipped" in cell for cell in found):
+                    rows.append(_row(name, space, method, n_bits, found, whole))
         return rows
 
     def sizes(self, name: str, space: str, methods: Sequence[str], seeds: int) -> list[JsonDict]:
@@ -126,8 +139,12 @@ class _Bench:
                 found = [
                     self.cell(name, space, method, STUDY_BITS, seed, size) for seed in range(seeds)
                 ]
+                if any("skipped" in cell for cell in found):
+                    continue
                 row = _row(name, space, method, STUDY_BITS, found, whole)
                 rows.append({**row, "rows": found[0]["rows"]})
+                if size >= found[0]["all_rows"]:
+                    break
         return rows
 
     def curves(
@@ -139,18 +156,20 @@ class _Bench:
             for space in spaces:
                 places = {FLOAT: self.place(name, space, FLOAT, 0, 0, None)}
                 places |= {m: self.place(name, space, m, STUDY_BITS, 0, None) for m in methods}
-                found[name, space] = {
-                    method: json.loads(path.read_text(encoding="utf-8"))["scope"]
+                cells = {
+                    method: json.loads(path.read_text(encoding="utf-8"))
                     for method, path in places.items()
                     if path.exists()
                 }
+                found[name, space] = {m: c["scope"] for m, c in cells.items() if "scope" in c}
         return found
 
     def place(
         self, name: str, space: str, method: str, bits: int, seed: int, size: int | None
     ) -> Path:
         rows = "" if size is None else f"-rows{size}"
-        stem = f"{Path(name).name}-{space}-{method}-{bits}-{seed}{rows}".replace(" ", "_")
+        parts = (Path(name).name, space, method, bits, f"{seed}{rows}", version("commonspace"))
+        stem = "-".join(map(str, parts)).replace(" ", "_")
         return self.cells / f"{stem}.json"
 
     def cell(
@@ -160,14 +179,37 @@ class _Bench:
         if path.exists():
             kept: JsonDict = json.loads(path.read_text(encoding="utf-8"))
             return kept
+        try:
+            found = self.compute(name, space, method, bits, seed, size)
+        except UnfitError as error:
+            found = {"skipped": str(error)}
+        write_json(path, found)
+        told = found["skipped"] if "skipped" in found else f"{found['mean_ap']:.4f}"
+        self.say(f"{path.stem}: {told}")
+        return found
+
+    def compute(
+        self, name: str, space: str, method: str, bits: int, seed: int, size: int | None
+    ) -> JsonDict:
+        if method == OWN:
+            return self.own(name, space, bits, seed)
         train, test = self.vectors(name, space, seed)
         if method == FLOAT:
-            found = _score(test, lambda z: z, lambda z: z, METRICS)
-        else:
-            found = _coded(train, test, method, bits, seed, size)
-        write_json(path, found)
-        self.say(f"{path.stem}: {found['mean_ap']:.4f}")
-        return found
+            same = {m: z for m, (z, _) in test.items()}
+            return _score(test, same, same, METRICS)
+        return _coded(train, test, method, bits, seed, size)
+
+    def own(self, name: str, space: str, bits: int, seed: int) -> JsonDict:
+        """What a space's own codes keep of the float vectors of the same model."""
+        data = load_dataset(name, root=self.root)
+        model = SPACES[space](seed)
+        model = type(model)(**{**model.get_params(), "bits": bits})
+        model.fit(data["train"], data.get("valid"), run=Run(jobs=1))
+        test = _transform(model, data["test"])
+        asked = {m: z for m, (z, _) in test.items()}
+        given = {m: model.decode(model.encode(m, part.x)) for m, part in data["test"].items()}
+        whole, found = (_score(test, asked, items, METRICS) for items in (asked, given))
+        return {**found, "float_ap": whole["mean_ap"]}
 
     def vectors(self, name: str, space: str, seed: int) -> tuple[Vectors, Vectors]:
         key = (name, space, seed)
@@ -196,28 +238,25 @@ def _coded(
     fitted = time.perf_counter()
     coder.encode(x_NE)
     encoded = time.perf_counter()
-
-    def items(z: Float32Array) -> Float32Array:
-        return coder.decode(coder.encode(z))
-
-    found = _score(test, coder.queries, items, METRICS)
+    asked = {name: coder.queries(z) for name, (z, _) in test.items()}
+    given = {name: coder.decode(coder.encode(z)) for name, (z, _) in test.items()}
+    found = _score(test, asked, given, METRICS)
     return {
         **found,
         "fit_seconds": round(fitted - start, 3),
         "items_per_second": round(len(x_NE) / (encoded - fitted)),
         "rows": len(rows),
+        "all_rows": len(x_NE),
     }
 
 
 def _score(
     test: Vectors,
-    queries: Callable[[Float32Array], Float32Array],
-    items: Callable[[Float32Array], Float32Array],
+    asked: Mapping[str, Float32Array],
+    given: Mapping[str, Float32Array],
     metrics: Sequence[Protocol],
 ) -> JsonDict:
     """Mean AP over the cross-modal directions, under the better of the metrics."""
-    asked = {name: queries(z) for name, (z, _) in test.items()}
-    given = {name: items(z) for name, (z, _) in test.items()}
     smallest = min(len(z) for z, _ in test.values())
     scopes = [n for n in (1, 2, 5, 10, 20, 50, 100, 200, 500) if n <= smallest]
     found = []
@@ -255,7 +294,7 @@ def _row(
     whole: Sequence[JsonDict],
 ) -> JsonDict:
     values: AnyArray = np.array([cell["mean_ap"] for cell in found])
-    whole_values: AnyArray = np.array([cell["mean_ap"] for cell in whole])
+    of = [c.get("float_ap", w["mean_ap"]) for c, w in zip(found, whole, strict=True)]
     speeds = [cell["items_per_second"] for cell in found if "items_per_second" in cell]
     return {
         "set": name,
@@ -265,7 +304,7 @@ def _row(
         "seeds": len(found),
         "mean_ap": float(values.mean()),
         "sd": float(values.std(ddof=1 if len(values) > 1 else 0)),
-        "of_float": float((values / whole_values).mean()),
+        "of_float": float((values / np.array(of)).mean()),
         "items_per_second": float(np.median(speeds)) if speeds else None,
     }
 
@@ -285,4 +324,4 @@ def _ratios(rows: Sequence[JsonDict]) -> dict[str, float]:
     return {name: float(np.mean(values)) for name, values in ratios.items()}
 
 
-__all__ = ["BITS", "SETS", "SPACES", "Coder", "bench_codes"]
+__all__ = ["BITS", "METHODS", "SETS", "SPACES", "Coder", "bench_codes"]

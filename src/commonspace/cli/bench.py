@@ -170,7 +170,9 @@ def codes(
     ] = None,
     bits: Annotated[
         list[int] | None,
-        typer.Option(min=8, max=128, help="Of a code; may be repeated [default: 8 to 128]."),
+        typer.Option(
+            min=8, max=128, metavar="N", help="Of a code; may be repeated [default: 8 to 128]."
+        ),
     ] = None,
     seeds: Annotated[int, typer.Option(min=1, help="Random states, from 0.")] = 3,
     sizes: Annotated[bool, typer.Option(help="Learn codebooks from fewer rows too.")] = False,
@@ -184,13 +186,12 @@ def codes(
     json: Json = False,
 ) -> None:
     """Score compact codes, ours and FAISS's, at equal bytes on the same vectors."""
-    from commonspace.benchmarks.coders import CODERS
-    from commonspace.benchmarks.codes import BITS, SETS, bench_codes
+    from commonspace.benchmarks.codes import BITS, METHODS, SETS, bench_codes
 
     result = bench_codes(
         sets=sets or SETS,
         spaces=spaces or ("SDML",),
-        methods=methods or tuple(CODERS),
+        methods=methods or METHODS,
         bits=bits or BITS,
         seeds=seeds,
         sizes=sizes,
