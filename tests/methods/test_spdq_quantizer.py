@@ -1,4 +1,4 @@
-"""C, Z, D and B: every step is the best there is, and none makes the objective worse."""
+"""C, Z, D and B: no step makes the objective worse, and closed forms are the best."""
 
 from __future__ import annotations
 
