@@ -271,7 +271,7 @@ def test_own_codes_stand_beside_the_vectors_of_their_own_model(tiny_codes, monke
     assert all(0 < row["of_float"] < 1.5 for row in rows)
 
 
-@pytest.mark.parametrize("name", ["PQ", "OPQ", "RQ", "Quantizer"])
+@pytest.mark.parametrize("name", ["PQ", "Quantizer"])
 def test_coders_keep_most_of_the_vectors(name):
     """At 8 bits, one codeword a row, all are k-means of 256 centres."""
     from commonspace.benchmarks.coders import CODERS

@@ -7,8 +7,9 @@ For shared representations S_m of the modalities m and label columns L_m, eqs. 6
 The paper has two modalities and pairs; here modalities may be several, with rows of their own, and
 the second term counts a label set with its mean number of rows over modalities, which is the
 paper's sum when rows are paired. All rows of one label set share one target ``Z l``, so everything
-is computed from the sums of S over label sets, and no step depends on the number of rows. The step of C is
-exact, those of Z and D are but for a ridge, and that of B is a heuristic for an NP-hard problem.
+is computed from the sums of S over label sets, and no step depends on the number of rows. The step
+of C is exact, those of Z and D are but for a ridge, and that of B is a heuristic for an NP-hard
+problem.
 
 Without label alignment, an ablation, every item is a label set of its own, and Z its target.
 
