@@ -102,8 +102,8 @@ def learn_codebooks(
         first codebook alone: spread over all of them it would be missing from the partial sums that
         the beam compares.
     """
-    mean = x_NE.mean(axis=0, dtype=np.float64)
-    x_NE = (x_NE - mean).astype(np.float32)
+    mean = x_NE.mean(axis=0, dtype=np.float64).astype(np.float32)
+    x_NE = x_NE - mean
     seen = x_NE if alignment is None else alignment.coordinates(x_NE)
     start = residual_codebooks(seen, n_words=n_words, n_entries=n_entries, seed=seed)
     words = Assigner(start).assign(seen, beam=beam)
@@ -113,7 +113,7 @@ def learn_codebooks(
         words = Assigner(D, alignment).assign(x_NE, start=words)
         D = update_codebooks(x_NE, words, D, ridge=ridge)
     words = Assigner(D, alignment).assign(x_NE, beam=beam, start=words)
-    D[0] = D[0] + mean
+    D[0] += mean
     return D, words
 
 
