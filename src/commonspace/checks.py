@@ -136,6 +136,12 @@ def check_betas(betas: Any) -> None:
         check_range("betas", beta, low=0, high=0.999999)
 
 
+def check_flag(name: str, value: Any) -> None:
+    """Raise `InputError` unless ``value`` is True or False: any text would count as True."""
+    if not isinstance(value, bool | np.bool_):
+        raise InputError(f"{name}: expected True or False, got {value!r}.")
+
+
 def not_found(kind: str, name: object, known: Iterable[str], *, hint: str = "") -> NotFoundError:
     """Return the error for a name that is not there, with the nearest one that is."""
     names = [str(value) for value in known]

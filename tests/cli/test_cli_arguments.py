@@ -2,7 +2,13 @@ from __future__ import annotations
 
 import pytest
 
-from commonspace.cli.arguments import parse_list, parse_pairs, parse_value, parse_where
+from commonspace.cli.arguments import (
+    parse_list,
+    parse_pairs,
+    parse_setting,
+    parse_value,
+    parse_where,
+)
 from commonspace.errors import InputError
 
 
@@ -20,6 +26,13 @@ from commonspace.errors import InputError
 )
 def test_values_are_json_or_text(text, value):
     assert parse_value(text) == value
+
+
+@pytest.mark.parametrize(
+    ("text", "value"), [("False", False), ("True", True), ("None", None), ("false", False)]
+)
+def test_settings_may_be_written_as_in_python(text, value):
+    assert parse_setting(text) is value and parse_setting("1e-3") == 0.001
 
 
 def test_conditions():

@@ -246,6 +246,10 @@ def test_rows_of_unknown_labels_and_lonely_modalities(train):
         ({"ablation": "none"}, InputError, "ablation: expected one of None, 'bin'"),
         ({"reduction": "median"}, InputError, "reduction: expected one of 'rows'"),
         ({"hidden": "wide"}, InputError, "hidden: expected a list of some numbers"),
+        ({"batch_norm": "False"}, InputError, "batch_norm: expected True or False, got 'False'"),
+        ({"final_relu": None}, InputError, "final_relu: expected True or False"),
+        ({"branches": "image"}, InputError, "branches: expected a mapping from modalities"),
+        ({"branches": ["image"]}, InputError, "branches: expected a mapping from modalities"),
         ({"branches": {"image": 3}}, InputError, "branches: expected a mapping for 'image'"),
         ({"branches": {"image": {"corp": 3}}}, NotFoundError, "'corp'.*Did you mean 'crop'"),
         ({"branches": {"image": {"backbone": "vgg"}}}, InputError, "backbone: expected one of"),
@@ -255,3 +259,13 @@ def test_rows_of_unknown_labels_and_lonely_modalities(train):
 def test_wrong_settings_are_named(train, settings, error, message):
     with pytest.raises(error, match=message):
         MSDMML(**{**FEW, **settings}).fit(train)
+
+
+def test_settings_for_modalities_that_are_not_there_are_named(train, caplog):
+    with caplog.at_level(logging.WARNING, logger="commonspace.methods.msdmml"):
+        MSDMML(**FEW, learning_rate={"imgae": 1e-2, "*": 1e-3}).fit(train)
+    assert "no modality yet for settings of 'imgae'" in caplog.text
+    pixels = np.random.default_rng(0).integers(0, 256, (12, 192), dtype=np.uint8)
+    data = Dataset.from_arrays({"picture": pixels}, np.arange(12) % 2)
+    with pytest.raises(InputError, match=r"one for 'image', which is no modality .* 'picture'"):
+        MSDMML(**FEW, branches={"image": {}}).fit(data)

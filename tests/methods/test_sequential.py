@@ -495,6 +495,8 @@ WRONG = {
     "adapter": ("linear", "adapter"),
     "hidden": ((), "hidden: expected a list of widths"),
     "recall": (9, "recall"),
+    "second_order": ("False", "second_order: expected True or False"),
+    "learn_rates": (None, "learn_rates: expected True or False"),
     "memory": (0, "memory"),
     "steps": (0, "steps"),
     "inner_rate": (-1.0, "inner_rate"),

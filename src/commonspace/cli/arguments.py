@@ -43,6 +43,11 @@ def parse_value(text: str) -> Any:
         return text
 
 
+def parse_setting(text: str) -> Any:
+    """Read an argument of a method: as `parse_value`, and True, False and None as in Python."""
+    return {"True": True, "False": False, "None": None}.get(text, parse_value(text))
+
+
 def parse_pairs(option: str, texts: Sequence[str]) -> dict[str, str]:
     """Read ``NAME=VALUE`` texts.
 

@@ -16,6 +16,7 @@ from commonspace.cli.arguments import (
     Model,
     parse_list,
     parse_pairs,
+    parse_setting,
     parse_value,
 )
 from commonspace.cli.output import is_terminal, print_json, print_line, print_table
@@ -160,7 +161,7 @@ def make_method(
     for key, text in parse_pairs("--set", settings).items():
         if key not in allowed:
             raise not_found(f"argument of {cls.__name__}", key, allowed)
-        value = parse_value(text)
+        value = parse_setting(text)
         arguments[key] = tuple(value) if isinstance(value, list) else value
     if seed is not None:
         arguments["random_state"] = seed

@@ -28,8 +28,10 @@ from commonspace.methods.msdmml_settings import (
     BACKBONE_RATE,
     RATE,
     as_pixel_rows,
-    check_branch,
+    check_branches,
+    check_pictures,
     check_settings,
+    names_without_modality,
     picture_options,
 )
 from commonspace.methods.msdmml_training import (
@@ -218,6 +220,9 @@ class MSDMML(Method):
 
     def _fit(self, train: Dataset, valid: Dataset | None, run: Run) -> None:
         check_settings(self)
+        absent = names_without_modality(self, train.modalities)
+        if absent:
+            logger.warning("no modality yet for settings of %s.", ", ".join(map(repr, absent)))
         if valid is None and self.validation_fraction > 0:
             train, valid = train.split(self.validation_fraction, seed=self.random_state)
         several = train.label_kind != "single"
@@ -329,11 +334,17 @@ class MSDMML(Method):
 
     def _read(self, modality: str, x: Any, n_features: int | None) -> AnyArray:
         """Pixels stay bytes; they would take four times the memory as numbers."""
-        branches = self.branches or {}
-        if modality not in branches:
+        check_branches(self.branches)
+        if modality not in (self.branches or {}):
             return super()._read(modality, x, n_features)
-        check_branch(modality, branches[modality])
         return as_pixel_rows(modality, x, n_features)
+
+    def _check_part(self, modality: str, data: Dataset, n_features: int | None = None) -> Modality:
+        if n_features is None:  # to learn from
+            present = {**dict.fromkeys(data), **getattr(self, "inputs_", {})}
+            check_pictures(modality, data[modality].x, self.branches, present)
+        part: Modality = super()._check_part(modality, data, n_features)
+        return part
 
     def _similarity(self, several: bool) -> str:
         if self.ablation != "bin":

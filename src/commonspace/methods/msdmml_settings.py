@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
-from commonspace.checks import check_one_of, check_range, not_found
+from commonspace.checks import check_flag, check_one_of, check_range, not_found
 from commonspace.encoders import BACKBONES
 from commonspace.errors import InputError
 from commonspace.types import AnyArray, JsonDict
@@ -27,6 +27,8 @@ def check_settings(model: Any) -> None:
     check_one_of("ablation", model.ablation, (None, "bin", "inter", "intra"))
     check_one_of("reduction", model.reduction, ("rows", "mean", "sum"))
     check_one_of("schedule", model.schedule, ("one-cycle", "constant"))
+    for name in ("final_relu", "standardize", "batch_norm"):
+        check_flag(name, getattr(model, name))
     check_range("input_dropout", model.input_dropout, low=0, high=0.99)
     check_range("dropout", model.dropout, low=0, high=0.99)
     check_range("effort", model.effort, low=0.01, high=100)
@@ -43,8 +45,7 @@ def check_settings(model: Any) -> None:
     for rate in rates.values() if isinstance(rates, Mapping) else [rates]:
         check_range("learning_rate", rate, low=1e-12, high=10)
     _check_sequences(model)
-    for name, branch in (model.branches or {}).items():
-        check_branch(name, branch)
+    check_branches(model.branches)
 
 
 def _check_sequences(model: Any) -> None:
@@ -68,8 +69,36 @@ def _check_sequences(model: Any) -> None:
         check_range("lambdas", weight, low=0)
 
 
-def check_branch(name: str, branch: Any) -> None:
-    """Raise `InputError` for a branch of pictures that is none."""
+def check_branches(branches: Any) -> None:
+    """Raise `InputError` unless ``branches`` is None, or one mapping of settings a modality."""
+    if branches is not None and not isinstance(branches, Mapping):
+        raise InputError(
+            'branches: expected a mapping from modalities to settings, as {"image": {"crop": 64}}, '
+            f"got {branches!r}."
+        )
+    for name, branch in (branches or {}).items():
+        _check_branch(name, branch)
+
+
+def check_pictures(modality: str, x: Any, branches: Any, present: Collection[str]) -> None:
+    """Refuse pixels without a branch where a branch has no modality: the name is wrong."""
+    check_branches(branches)
+    absent = [name for name in branches or {} if name not in present]
+    if absent and modality not in branches and _are_pixels(x):
+        raise InputError(
+            f"branches: there is one for {', '.join(map(repr, absent))}, which is no modality of "
+            f"the data ({', '.join(present)}), and none for {modality!r}, which holds pixels. Name "
+            "the branch as the modality is named."
+        )
+
+
+def names_without_modality(model: Any, present: Collection[str]) -> list[str]:
+    """What ``branches`` and ``learning_rate`` name beside the modalities that are there."""
+    rates = model.learning_rate if isinstance(model.learning_rate, Mapping) else {}
+    return [name for name in {**(model.branches or {}), **rates} if name not in {*present, "*"}]
+
+
+def _check_branch(name: str, branch: Any) -> None:
     keys = ("backbone", "crop", "freeze", "learning_rate")
     if not isinstance(branch, Mapping):
         raise InputError(f"branches: expected a mapping for {name!r}, got {branch!r}.")
@@ -111,6 +140,12 @@ def as_pixel_rows(modality: str, x: Any, n_features: int | None) -> AnyArray:
             f"PixelEncoder makes them, got shape {array.shape} of dtype {array.dtype}."
         )
     return array
+
+
+def _are_pixels(x: Any) -> bool:
+    array = np.asarray(x)
+    pixels = array.ndim == 2 and array.dtype == np.uint8 and array.shape[1] >= 3 * 8**2
+    return pixels and 3 * _side(array.shape[1]) ** 2 == array.shape[1]
 
 
 def _side(n_features: int) -> int:

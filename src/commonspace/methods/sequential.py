@@ -27,7 +27,7 @@ import numpy as np
 import torch
 from torch.nn import functional
 
-from commonspace.checks import check_one_of, check_range
+from commonspace.checks import check_flag, check_one_of, check_range
 from commonspace.data import Dataset, Modality
 from commonspace.disk import sha256_bytes
 from commonspace.errors import InputError, UnsupportedError
@@ -448,6 +448,8 @@ class Sequential(Method):
     def _check_arguments(self) -> None:
         check_one_of("strategy", self.strategy, tuple(RULES))
         check_one_of("adapter", self.adapter, ("rotate", "pca", "jl"))
+        for name in ("second_order", "learn_rates", "last_layer"):
+            check_flag(name, getattr(self, name))
         for name in ("dim", "width", "batch_size"):
             check_range(name, getattr(self, name), low=1, integer=True)
         for name in ("steps", "inner_steps", "memory"):
