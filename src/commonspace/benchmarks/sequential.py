@@ -127,8 +127,9 @@ def bench_sequential(
         "sd" over runs, "forgetting", "backward", "backward_within", "plasticity" (of all stages),
         "stale" (queries of the last model on vectors made when each modality was learned),
         "memory_bytes", "evaluations" (examples differentiated), "parameters" and "seconds".
-        "tests": of "hold" against each other, paired by order and seed, p of a sign-flip test
-        and Holm's correction. "ratios": the share of the way from replay to joint, by set.
+        "tests": of "hold" against each other that has an order, paired by order and seed, p of a
+        sign-flip test and Holm's correction over all of them.
+        "ratios": the share of the way from replay to joint, by set.
     """
     check_range("orders", orders, low=1, integer=True)
     for name in contestants:
@@ -144,7 +145,7 @@ def bench_sequential(
         runs = {
             who: [
                 _run(Trial(name, who, order, seed, scale), train, test, Path(cells), say)
-                for order in (chosen if _has_order(who) else chosen[:1] * len(chosen))
+                for order in (chosen if _has_order(who) else chosen[:1])
                 for seed in range(seeds)
             ]
             for who in contestants
@@ -171,7 +172,7 @@ def bench_sequential(
 
 
 def _has_order(who: str) -> bool:
-    """Whether the order of modalities makes a difference: one run stands for all, if not."""
+    """Whether the order of modalities makes a difference; if not, there is one run a seed."""
     return who != "SDML" and not who.endswith("joint")
 
 
@@ -291,12 +292,15 @@ def _row(name: str, who: str, cells: Sequence[JsonDict]) -> JsonDict:
 
 
 def _tests(name: str, runs: Mapping[str, Sequence[JsonDict]]) -> list[JsonDict]:
-    """Ours against each other contestant, paired by order and seed: final mean AP, forgetting."""
+    """Ours against each other contestant, paired by order and seed: final mean AP, forgetting.
+
+    One without an order has no runs to pair with.
+    """
     if OURS not in runs:
         return []
     courses = {who: [Course.from_dict(cell) for cell in done] for who, done in runs.items()}
     out = []
-    for who in runs:
+    for who in filter(_has_order, runs):
         for measure in ("final", "forgetting"):
             gap = _gaps(courses[OURS], courses[who], measure)
             if who != OURS and np.isfinite(gap).all():

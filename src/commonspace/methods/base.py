@@ -159,7 +159,8 @@ class Method(BaseEstimator, ABC):
         """Add a modality to a fitted model; nothing that exists changes where ``keeps_vectors``.
 
         Where modalities learn nothing from each other, what is learned with the same items, labels
-        and ``random_state`` is the same, to the bit, as if it had been there from the start.
+        and ``random_state`` is the same, to the bit, as if it had been there from the start,
+        given the same list of classes.
 
         Args:
             modality: A new name.

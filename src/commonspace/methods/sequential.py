@@ -152,7 +152,9 @@ class Sequential(Method):
 
     Note:
         `fit` learns the modalities of ``train`` in their order, and is the same, to the bit, as
-        adding them one by one, with saving and loading in between. Adding one *changes the vectors*
+        adding them one by one, with saving and loading in between, given the same list of classes:
+        where the first modality lacks a class of a later one, make the ``space`` with all of them,
+        since classes count in the logits of every stage. Adding one *changes the vectors*
         of those before (``keeps_vectors`` is False): encode stored items again. Validation data are
         not used: every stage takes all its steps.
 
@@ -250,12 +252,29 @@ class Sequential(Method):
     def _add(
         self, modality: str, train: Dataset, valid: Dataset | None, space: Space, run: Run
     ) -> None:
+        self._check_arguments()
         if self.strategy == "joint":
             raise UnsupportedError(
                 "Sequential(strategy='joint') needs all modalities at once: it is the upper bound "
                 "of the others. Fit again, or choose another strategy."
             )
+        self._check_change()
         self._learn(dict(train.items()), space, run)
+
+    def _check_change(self) -> None:
+        """Raise `InputError` where a strategy chosen since needs what was not kept."""
+        by_vectors = any(key.startswith("rows-fisher/") for key in self.penalty_)
+        missing = {
+            **{name: "rows" for name in REMEMBERING if not len(self.memory_)},
+            **({} if by_vectors else {"hold": "Fisher information, as vectors,"}),
+            **({} if self.penalty_ and not by_vectors else {"ewc": "whole Fisher information"}),
+        }
+        if self.strategy in missing:
+            raise InputError(
+                f"strategy: {self.strategy!r} goes on from {missing[self.strategy]} of the "
+                "modalities before, and this model, learned with another strategy, has kept none. "
+                "Set the strategy it was fitted with, or fit again."
+            )
 
     def _learn(self, parts: dict[str, Modality], space: Space, run: Run) -> None:
         """One stage; the model changes when it has succeeded."""
@@ -314,7 +333,8 @@ class Sequential(Method):
         in_step = sum(min(batch, n) for n in n_new)
         cost = cost_of_step(self.strategy, in_step, recall, inner_steps=inner_steps)
         asked = min(FISHER_ROWS, n_new[0]) if self.strategy in HOLDING else 0
-        work = 2 * self.batch_size * self._steps(max(n_new)) * len(names) - asked
+        of_replay = 2 * min(self.batch_size, max(n_new))  # examples in a step of it, no more
+        work = of_replay * self._steps(max(n_new)) * len(names) - asked
         return {
             "name": names[0] if len(names) == 1 else "joint",
             "names": names,
@@ -322,7 +342,7 @@ class Sequential(Method):
             "strategy": self.strategy,
             "options": self._options(),
             "directions": space.P,
-            "steps": EPOCHS * max(1, round(work / cost / EPOCHS)),
+            "steps": EPOCHS * max(1, work // (cost * EPOCHS)),
             "cost": cost,
             "asked": asked,
             "batch_size": batch,
@@ -465,6 +485,8 @@ class Sequential(Method):
         check_range("learning_rate", self.learning_rate, low=1e-12, high=10)
         if self.inner_rate is not None:
             check_range("inner_rate", self.inner_rate, low=0, high=10)
+        if self.space is not None and not isinstance(self.space, Space):
+            raise InputError(f"space: expected a Space or None, got {type(self.space).__name__}.")
         check_range("random_state", self.random_state, low=0, integer=True)
         if isinstance(self.hidden, str) or not isinstance(self.hidden, Sequence) or not self.hidden:
             raise InputError(

@@ -244,10 +244,10 @@ def cost_of_step(strategy: str, new: int, old: int, *, inner_steps: int) -> int:
         new: Rows of new modalities in a step.
         old: Rows of the memory in a step, 0 where there are none.
         inner_steps: Of look-ahead, which differentiates the new rows once in its inner steps, and
-            both kinds after each of them.
+            both kinds after each of them; a step of few rows has no more inner steps than rows.
     """
     if strategy == "lookahead" and old:
-        return new + (new + old) * inner_steps
+        return new + (new + old) * min(inner_steps, new)
     return new + (old if strategy in REMEMBERING else 0)
 
 
