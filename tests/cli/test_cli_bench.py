@@ -188,6 +188,23 @@ def test_sequential_fills_a_table_tests_it_and_draws_it(tiny_recipes, tmp_path):
     assert len(first.err.splitlines()) == 2 + 2 + 1  # one run stands for all orders of joint
 
 
+def test_a_finished_run_is_another_one_once_anything_it_depends_on_changes(monkeypatch, tmp_path):
+    data = make_dataset(n_items=40, dims={"image": 5, "text": 4}, seed=0)
+    train, test = data["train"], data["test"]
+    trial = sequential.Trial("tiny", "hold", ("text", "image"), 0, sequential.Scale())
+    files = [trial.file(tmp_path, train, test), trial.file(tmp_path, train, train)]
+    assert files[0] == trial.file(tmp_path, train, test) and "tiny-hold-1-0-0-" in files[0].name
+    with monkeypatch.context() as patch:
+        patch.setitem(sequential.NETWORK, "width", 99)
+        files.append(trial.file(tmp_path, train, test))
+    with monkeypatch.context() as patch:
+        patch.setitem(sequential.CONTESTANTS, "hold", {"strength": 1.0})
+        files.append(trial.file(tmp_path, train, test))
+    monkeypatch.setattr(sequential.metadata, "version", lambda name: "99")
+    files.append(trial.file(tmp_path, train, test))
+    assert len(set(files)) == 5
+
+
 def test_sequential_names_what_it_does_not_know(tiny_recipes):
     done = run("bench", "sequential", "--set", tiny_recipes, "--strategy", "repaly")
     assert done.code == 2 and "replay" in done.err
@@ -196,6 +213,8 @@ def test_sequential_names_what_it_does_not_know(tiny_recipes):
 def test_orders_are_drawn_without_repetition():
     orders = sequential.draw_orders("abcd", 24)
     assert len(set(orders)) == 24 and len(sequential.draw_orders("abcde", 7)) == 7
+    many = sequential.draw_orders([str(at) for at in range(40)], 9)
+    assert len(set(many)) == 9 and all(len(set(order)) == 40 for order in many)
     assert sequential.draw_orders("abc", 100) == sequential.draw_orders("abc", 6)
 
 

@@ -12,7 +12,9 @@ import json
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from importlib import metadata
 from itertools import permutations
+from math import factorial
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +22,7 @@ import numpy as np
 
 from commonspace.checks import check_range, not_found
 from commonspace.data import Dataset, load_dataset
-from commonspace.disk import write_json
+from commonspace.disk import sha256_bytes, write_json
 from commonspace.errors import InputError
 from commonspace.evaluation import Course, Protocol, holm, score_directions, sign_flip_p
 from commonspace.machine import describe_machine
@@ -50,6 +52,7 @@ CONTESTANTS: dict[str, JsonDict] = {
     "SDML": {},
 }
 OURS = "hold"
+LISTED = 6  # of so many modalities all orders are listed to draw from; of more there are too many
 NETWORK: JsonDict = {"dim": 128, "width": 256, "hidden": (256, 256)}
 
 
@@ -88,11 +91,18 @@ class Trial:
         changes = CONTESTANTS[self.contestant]
         return Sequential(**{**settings, **changes}, random_state=self.seed)
 
-    def file(self, folder: Path, names: Sequence[str]) -> Path:
-        """Where its result is kept; the order is told by the places of the modalities."""
-        order = "".join(str(names.index(name)) for name in self.order)
-        scale = "-".join(map(str, vars(self.scale).values()))
-        stem = f"{Path(self.set_name).name}-{self.contestant}-{order}-{self.seed}-{scale}"
+    def file(self, folder: Path, train: Dataset, test: Dataset) -> Path:
+        """Where its result is kept; the order is told by the places of the modalities.
+
+        The name ends in a digest of all that the result depends on: the version of the library,
+        the learner's settings and the rows. After a change of any of them, runs are new ones.
+        """
+        order = "-".join(str(train.modalities.index(name)) for name in self.order)
+        settings = sorted(self.learner().get_params(deep=False).items())
+        rows = train.fingerprint(), test.fingerprint()
+        known = repr((metadata.version("commonspace"), settings, vars(self.scale), rows))
+        digest = sha256_bytes(known.encode())[:16]
+        stem = f"{Path(self.set_name).name}-{self.contestant}-{order}-{self.seed}-{digest}"
         return folder / f"{stem.replace(' ', '_')}.json"
 
 
@@ -118,7 +128,8 @@ def bench_sequential(
         seeds: Random states of each order.
         scale: How large a run is.
         root: Where the data sets are.
-        cells: Folder of finished runs; a run there is not computed again.
+        cells: Folder of finished runs; a run there is not computed again, unless the library's
+            version, its settings or its rows have changed since.
         plot: Draw the results there, as PNG.
         say: Called with a line after each run.
 
@@ -178,9 +189,14 @@ def _has_order(who: str) -> bool:
 
 def draw_orders(names: Sequence[str], n: int) -> list[tuple[str, ...]]:
     """Orders of the names, seeded, all different; all of them where there are no more than n."""
-    every = list(permutations(names))
-    picked = np.random.default_rng(0).permutation(len(every))[:n]
-    return [every[at] for at in sorted(picked)]
+    rng = np.random.default_rng(0)
+    if len(names) <= LISTED:
+        every = list(permutations(names))
+        return [every[at] for at in sorted(rng.permutation(len(every))[:n])]
+    drawn: dict[tuple[str, ...], None] = {}
+    while len(drawn) < min(n, factorial(len(names))):
+        drawn[tuple(names[at] for at in rng.permutation(len(names)))] = None
+    return list(drawn)
 
 
 def run_trial(trial: Trial, train: Dataset, test: Dataset, model: Any = None) -> JsonDict:
@@ -253,7 +269,7 @@ def _some(data: Dataset, n: int) -> Dataset:
 def _run(
     trial: Trial, train: Dataset, test: Dataset, cells: Path, say: Callable[[str], None]
 ) -> JsonDict:
-    path = trial.file(cells, train.modalities)
+    path = trial.file(cells, train, test)
     if path.exists():
         found: JsonDict = json.loads(path.read_text(encoding="utf-8"))
         return found
