@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import torch
 from command_line import run
 
 from commonspace.benchmarks import pixels
 from commonspace.data import Dataset, Splits
+from commonspace.encoders import load_backbone
+from commonspace.errors import InputError
+from commonspace.networks import MetricBranch, PictureBranch
 
 BRANCHES = 'branches={"image": {"crop": 32, "freeze": 17}}'
 
@@ -75,6 +79,36 @@ def test_mistakes_exit_with_2(raw, tmp_path, arguments, words):
         assert made.code == 0, made.err
     done = run(*(known.get(argument, argument) for argument in arguments))
     assert done.code == 2 and words in done.err and "Traceback" not in done.err
+
+
+@pytest.mark.parametrize(
+    "settings", [{"crop": 73}, {"crop": 16}, {"freeze": 18}, {"rate": 0}, {"side": 16}]
+)
+def test_bench_pixels_names_a_wrong_setting_before_it_reads_anything(settings):
+    (name,) = settings
+    with pytest.raises(InputError, match=f"^{name}: expected"):
+        pixels.bench_pixels(name="there is no such set", **settings)
+
+
+def test_frozen_features_are_made_of_the_centre_that_a_branch_sees():
+    pytest.importorskip("efficientnet_lite_pytorch")
+    x = np.random.default_rng(0).integers(0, 256, (3, 40, 40, 3), dtype=np.uint8)
+    data = Dataset.from_arrays({"image": x.reshape(3, -1)}, None)
+    branch = untrained_branch(side=40, crop=32)
+    expected = branch.pooled(torch.from_numpy(x.reshape(3, -1))).detach().numpy()
+    found = pixels.with_features(data, 40, 32).x("image")
+    np.testing.assert_allclose(found, expected, atol=1e-4)
+
+
+def untrained_branch(side, crop):
+    backbone = load_backbone("efficientnet-lite0", crop)
+    branch = PictureBranch(
+        backbone.stages,
+        MetricBranch(backbone.width, [], 4),
+        **{"side": side, "crop": crop, "freeze": 0},
+        **{"centre": backbone.centre, "scale": backbone.scale},
+    )
+    return branch.train(False)
 
 
 def test_bench_pixels_compares_fine_tuned_with_frozen(raw, monkeypatch):

@@ -96,6 +96,11 @@ def test_features_of_ones_own_take_the_place_of_the_pictures(nus_wide):
     np.save(folder / "image_features.npy", own[1:])
     with pytest.raises(InputError, match=r"one row for each of 100 pictures, .* \(99, 5\)"):
         flickr.load_nus_wide_81(folder, {}, sizes=sizes)
+    whole = (folder / "image_features.npy").read_bytes()
+    for damaged in (b"", b"not an array", whole[:-9], whole[:20]):
+        (folder / "image_features.npy").write_bytes(damaged)
+        with pytest.raises(InputError, match=r"image_features\.npy: not an array"):
+            flickr.load_nus_wide_81(folder, {}, sizes=sizes)
 
 
 def test_a_nus_wide_that_is_not_whole_is_refused(nus_wide):

@@ -99,6 +99,20 @@ def test_one_class_in_turn_and_seeds(data, tmp_path):
     assert again == html != other
 
 
+def test_a_gallery_of_one_item_has_a_result_and_unknown_rows_have_no_mark(data, tmp_path):
+    x = {"image": data.x("image"), "text": data.x("text")[:1]}
+    y = {"image": ["b", "b", None, *"a" * (N - 3)], "text": ["b"]}
+    few = Dataset.from_arrays(x, y, classes=["a", "b"])
+    model = Model()
+    asked = []
+    model.transform = lambda modality, rows: asked.append((modality, len(rows))) or rows
+    html = page(write_examples(tmp_path / "a.html", model, few, queries=2, k=N))
+    assert asked == [("image", N - 1), ("text", 1)]
+    sections = dict(zip(("ii", "it", "ti", "tt"), html.split("<section ")[1:], strict=True))
+    marks = {name: len(re.findall(r"[✓✗]", section)) for name, section in sections.items()}
+    assert marks == {"ii": 2 * (N - 2), "it": 2, "ti": N - 1, "tt": 0}
+
+
 def test_mistakes_are_named(data, tmp_path):
     path = tmp_path / "page.html"
     with pytest.raises(NotFoundError, match="'audio'"):

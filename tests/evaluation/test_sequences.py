@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 
 import numpy as np
@@ -58,6 +59,13 @@ def test_it_survives_json_and_names_what_is_missing():
         Course((A, B), (FIRST,))
     with pytest.raises(InputError, match="stage 2: b->a is missing"):
         Course((A, B), (FIRST, {(A, B): 0.1}))
+
+
+def test_names_may_hold_an_arrow_and_within_may_be_measured_at_the_end_alone():
+    a, b = "en->fr", "fr"
+    course = Course((a, b), ({}, {(a, b): 0.1, (b, a): 0.2, (a, a): 0.3}))
+    assert Course.from_dict(json.loads(json.dumps(course.to_dict()))) == course
+    assert math.isnan(course.backward_within)
 
 
 def test_directions_are_those_of_evaluate(test):

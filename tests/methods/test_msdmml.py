@@ -147,6 +147,13 @@ def test_binary_similarity_of_single_labels_is_that_of_items(train):
         model.fit_modality("audio", train.x("text"), train.labels("text"))
 
 
+def test_binary_similarity_of_single_labels_needs_an_item_in_two_modalities():
+    data = make_dataset(n_items=40, n_classes=2, paired=False, seed=0)["train"]
+    for apart in (data, data.select(list(data)[:1])):
+        with pytest.raises(InputError, match="no labelled item is in two of them"):
+            MSDMML.bin(**FEW).fit(apart)
+
+
 def test_ablations_are_weights():
     y = np.eye(3)
     parts = {"a": unit_part(y, [0, 1, 2]), "b": unit_part(y, [0, 1, 2], seed=1)}

@@ -44,7 +44,7 @@ def write_examples(
     Args:
         path: The HTML file; replaced when the new one is whole.
         model: A fitted method.
-        data: Features or raw items, with labels.
+        data: Features or raw items, with labels; rows of unknown labels are left out.
         shown: What to show of the items, where ``data`` holds features: raw items with the same
             names of modalities and the same item ids. An item without a raw one shows its id.
         modalities: Which; None takes those that data and model share.
@@ -81,6 +81,11 @@ class _Side:
     """One modality: unit vectors, classes, and what to show of each row."""
 
     def __init__(self, name: str, model: Any, part: Modality, shown: Dataset) -> None:
+        known = part.labels.known
+        if not known.any():
+            raise InputError(f"modality {name!r}: expected known labels to tell right from wrong.")
+        if not known.all():  # a result of unknown classes is neither right nor wrong
+            part = part.take(np.flatnonzero(known))
         self.name, self.part = name, part
         vectors = as_features(model.transform(name, part.x), where=f"vectors of {name!r}")
         lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
@@ -88,8 +93,6 @@ class _Side:
         self.weights = part.labels.dense() > 0
         self.classes = part.labels.classes
         self.raw, self.row_of = _raw_rows(name, shown)
-        if not part.labels.known.any():
-            raise InputError(f"modality {name!r}: expected known labels to tell right from wrong.")
 
     def draw(self, count: int, seed: int) -> IntArray:
         """Rows of queries: items in a seeded order, one a class in turn."""
@@ -125,7 +128,8 @@ def _rows(queries: _Side, gallery: _Side, rows: IntArray, k: int) -> Iterator[Ga
     scores = queries.unit[rows] @ gallery.unit.T
     if queries is gallery:
         scores[np.arange(len(rows)), rows] = -np.inf
-    best = np.argsort(-scores, axis=1, kind="stable")[:, : min(k, len(gallery.part) - 1)]
+    most = len(gallery.part) - int(queries is gallery)
+    best = np.argsort(-scores, axis=1, kind="stable")[:, : min(k, most)]
     for at, row in enumerate(rows):
         relevant: BoolArray = (gallery.weights[best[at]] & queries.weights[row]).any(axis=1)
         found = zip(best[at], relevant, strict=True)

@@ -24,7 +24,6 @@ from commonspace.evaluation.protocol import Protocol
 from commonspace.types import Float32Array, JsonDict, LabelledData
 
 Pair = tuple[str, str]
-_ARROW = "->"
 
 
 @dataclass(frozen=True)
@@ -55,7 +54,7 @@ class Course:
             missing = [pair for pair in _crossings(self.order[:t]) if pair not in stage]
             if missing:
                 query, gallery = missing[0]
-                raise InputError(f"stage {t}: {query}{_ARROW}{gallery} is missing.")
+                raise InputError(f"stage {t}: {query}->{gallery} is missing.")
 
     @property
     def means(self) -> list[float]:
@@ -89,12 +88,12 @@ class Course:
 
     @property
     def backward_within(self) -> float:
-        """BWT_in: mean over all but the last modality of A_T(i→i) − A_i(i→i)."""
+        """BWT_in: mean of A_T(i→i) − A_i(i→i), over all but the last modality measured at both."""
         last = self.stages[-1]
         gains = [
             last[name, name] - self.stages[at][name, name]
             for at, name in enumerate(self.order[:-1])
-            if (name, name) in last
+            if (name, name) in last and (name, name) in self.stages[at]
         ]
         return round(_mean(gains), 12)
 
@@ -112,15 +111,15 @@ class Course:
         return [(pair, born) for pair, born in births if born < len(self.order) - 1]
 
     def to_dict(self) -> JsonDict:
-        """Return everything for JSON."""
-        stages = [{_ARROW.join(p): value for p, value in stage.items()} for stage in self.stages]
+        """Return everything for JSON; scores as [query, gallery, value]."""
+        stages = [[[*pair, value] for pair, value in stage.items()] for stage in self.stages]
         return {"order": list(self.order), "stages": stages}
 
     @classmethod
     def from_dict(cls, values: JsonDict) -> Course:
         """Rebuild a course from `to_dict`."""
         stages = [
-            {_pair(name): float(value) for name, value in stage.items()}
+            {(query, gallery): float(value) for query, gallery, value in stage}
             for stage in values["stages"]
         ]
         return cls(tuple(values["order"]), tuple(stages))
@@ -162,11 +161,6 @@ def score_directions(
         for gallery in galleries
         if query != gallery or protocol.within
     }
-
-
-def _pair(name: str) -> Pair:
-    query, gallery = name.split(_ARROW)
-    return query, gallery
 
 
 def _crossings(names: Sequence[str]) -> list[Pair]:

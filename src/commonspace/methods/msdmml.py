@@ -109,8 +109,9 @@ class MSDMML(Method):
         anchors_: Vectors, label weights and item ids kept.
 
     Differs from the paper: the epoch is the one that retrieves best among validation rows. A row
-    that is all zero after a final ReLU has no direction and stays zero; their share is logged. A
-    new modality trains against the anchors, while all that is there stays as it is.
+    that is all zero after a final ReLU has no direction and stays zero; their share among the
+    anchors is logged. A new modality trains against the anchors, while all that is there stays as
+    it is.
 
     Example:
         >>> data = Dataset.from_arrays(
@@ -227,6 +228,7 @@ class MSDMML(Method):
             train, valid = train.split(self.validation_fraction, seed=self.random_state)
         several = train.label_kind != "single"
         job = self._job("joint", train, valid, several)
+        _check_attraction(job)
         networks, history = self._train(job, train, valid, run)
         self.networks_, self.options_ = networks, job["options"]
         self.history_ = dict.fromkeys(networks, history)
@@ -398,6 +400,17 @@ class MSDMML(Method):
             self.networks_[name] = restore_branch(
                 self.inputs_[name], part.info["network"], part.arrays
             )
+
+
+def _check_attraction(job: Mapping[str, Any]) -> None:
+    """Raise `InputError` where only pairs of one item attract, and no item is there twice."""
+    items = np.concatenate([part.items for part in job["parts"].values()])
+    if job["similarity"] == "item" and len(np.unique(items)) == len(items):
+        raise InputError(
+            "ablation='bin' with single labels draws an item only to its counterpart in another "
+            "modality, and no labelled item is in two of them: nothing would attract. Give the "
+            "rows that show one item the same id, or take another ablation."
+        )
 
 
 def _labelled(name: str, part: Modality, known: AnyArray) -> Part:

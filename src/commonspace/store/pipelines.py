@@ -12,6 +12,7 @@ Each function is one step that the command line offers, for use from Python::
 from __future__ import annotations
 
 import hashlib
+import logging
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -32,6 +33,8 @@ from commonspace.space import Space
 from commonspace.store.collection import Collection
 from commonspace.store.models import load, read_manifest
 from commonspace.types import AnyArray, Float32Array, JsonDict
+
+logger = logging.getLogger(__name__)
 
 Progress = Callable[[int, int], None]
 
@@ -125,7 +128,7 @@ def index_dataset(
 
     Raises:
         InputError: Nothing in common, an id stands in two splits, or the collection holds vectors
-            that another model made of a modality.
+            that another model made of a modality, or this one before it learned more.
         SpaceMismatchError: The collection is of another space.
         StorageError: Another process writes to the collection, or the disk refuses.
     """
@@ -143,7 +146,7 @@ def index_dataset(
 
 
 def model_of(collection: Collection, *, model_folder: str | Path | None = None) -> Any:
-    """Load the model behind a collection.
+    """Load the model behind a collection; it logs a warning where it has changed since.
 
     Args:
         collection: As `index_dataset` made it.
@@ -159,6 +162,12 @@ def model_of(collection: Collection, *, model_folder: str | Path | None = None) 
     else:
         model = load(_model_folder(collection))
     collection.space.check_same(model.space_, where=f"collection {collection.folder}")
+    if _has_learned_since(collection, model):
+        logger.warning(
+            "%s: this model has learned since the vectors were made, which changes them: results "
+            "are less good than they could be. Index into a new folder.",
+            collection.folder,
+        )
     return model
 
 
@@ -409,7 +418,13 @@ def _record_model(
 ) -> None:
     """Store who makes the vectors, unless somebody else made those that are there."""
     digests = _model_digests(model, shared)
-    known = collection.metadata.get("model", {}).get("modalities", {})
+    known = _digests_on_record(collection)
+    if _has_learned_since(collection, model):
+        raise InputError(
+            f"{collection.folder}: this model has learned since its vectors were made, which "
+            f"changes them all (keeps_vectors of {type(model).__name__} is False). Index into a "
+            "new folder, with the items of every modality."
+        )
     for name in shared:
         if known.get(name, digests[name]) != digests[name]:
             raise InputError(
@@ -426,6 +441,20 @@ def _record_model(
         record["path"] = str(path)
         record["relative"] = os.path.relpath(path, collection.folder.resolve())
     collection.set_metadata("model", {**collection.metadata.get("model", {}), **record})
+
+
+def _digests_on_record(collection: Collection) -> dict[str, str]:
+    digests: dict[str, str] = collection.metadata.get("model", {}).get("modalities", {})
+    return digests
+
+
+def _has_learned_since(collection: Collection, model: Any) -> bool:
+    """Whether a model whose vectors change as it learns is not as it was when they were made."""
+    if model.keeps_vectors:
+        return False
+    known = _digests_on_record(collection)
+    now = _model_digests(model, [name for name in known if name in model.modalities])
+    return any(known[name] != digest for name, digest in now.items())
 
 
 def _model_digests(model: Any, names: Sequence[str]) -> dict[str, str]:

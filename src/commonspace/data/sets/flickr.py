@@ -35,7 +35,6 @@ from commonspace.errors import InputError
 from commonspace.types import AnyArray, BoolArray, Float32Array, IntArray, JsonDict
 
 Sizes = Mapping[str, int]
-NUS_WIDE_PICTURES = 269_648
 NUS_WIDE_81: Sizes = {"train": 20_000, "valid": 2_000, "test": 10_000}
 NUS_WIDE_10: Sizes = {"train": 10_000, "retrieval": 184_711, "test": 1_866}
 MIRFLICKR_38: Sizes = {"train": 9_093, "valid": 2_000, "test": 10_000}
@@ -249,7 +248,13 @@ def _mirflickr_pictures(folder: Path, n: int) -> AnyArray:
 
 
 def _features(folder: Path, n: int) -> AnyArray:
-    values = np.load(folder / FEATURES, mmap_mode="r", allow_pickle=False)
+    try:
+        values = np.load(folder / FEATURES, mmap_mode="r", allow_pickle=False)
+    except (OSError, ValueError, EOFError, SyntaxError) as error:
+        raise InputError(
+            f"{folder / FEATURES}: not an array as numpy.save writes it, or damaged ({error}). "
+            "Write it again, or remove it to read what the release itself holds."
+        ) from error
     if values.ndim != 2 or len(values) != n:
         raise InputError(
             f"{folder / FEATURES}: expected one row for each of {n} pictures, got shape "
