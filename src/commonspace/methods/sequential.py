@@ -27,7 +27,6 @@ import numpy as np
 import torch
 from torch.nn import functional
 
-from commonspace.checks import check_flag, check_one_of, check_range
 from commonspace.data import Dataset, Modality
 from commonspace.disk import sha256_bytes
 from commonspace.errors import InputError, UnsupportedError
@@ -50,11 +49,11 @@ from commonspace.methods.sequential_rows import (
     remembered,
     under,
 )
+from commonspace.methods.sequential_settings import check_change, check_settings
 from commonspace.methods.sequential_training import (
     EPOCHS,
     HOLDING,
     REMEMBERING,
-    RULES,
     build_trunk,
     cost_of_step,
     fit_stage,
@@ -97,10 +96,10 @@ class Sequential(Method):
 
         L(b; θ) + strength/2 · Σ F (θ − θ*)²
 
-    with θ* the weights at the start of the stage and F the summed Fisher information of the
-    modalities learned, kept as two vectors a weight matrix. No row is remembered. The look-ahead
-    that meta-learning suggests takes, for batches b of the new modality and m of a memory, the
-    gradient of the mean over j of::
+    with θ* the weights at the start of the stage and F the summed empirical Fisher
+    information of the modalities learned, each on at most 256 of its rows, kept as two vectors a
+    weight matrix. No row is remembered. The look-ahead that meta-learning suggests takes, for
+    batches b of the new modality and m of a memory, the gradient of the mean over j of::
 
         Q(θ_j) = L(b; θ_j)/t + (t−1)/t · (L(m; θ_j) + keep · mean_m ‖Pᵀh(θ_j) − stored‖² / C)
         θ_0 = θ,   θ_j = θ_{j−1} − inner_rate · ∇ L(b_j; θ_{j−1}),   b = b_1 … b_{inner_steps}
@@ -229,7 +228,7 @@ class Sequential(Method):
         self.random_state = random_state
 
     def _fit(self, train: Dataset, valid: Dataset | None, run: Run) -> None:
-        self._check_arguments()
+        check_settings(self)
         space = self.space if self.space is not None else Space.create(self.dim, train.classes)
         if space.dim != self.dim:
             raise InputError(f"space: expected dim={self.dim} dimensions, got {space.dim}.")
@@ -252,29 +251,14 @@ class Sequential(Method):
     def _add(
         self, modality: str, train: Dataset, valid: Dataset | None, space: Space, run: Run
     ) -> None:
-        self._check_arguments()
+        check_settings(self)
         if self.strategy == "joint":
             raise UnsupportedError(
                 "Sequential(strategy='joint') needs all modalities at once: it is the upper bound "
                 "of the others. Fit again, or choose another strategy."
             )
-        self._check_change()
+        check_change(self)
         self._learn(dict(train.items()), space, run)
-
-    def _check_change(self) -> None:
-        """Raise `InputError` where a strategy chosen since needs what was not kept."""
-        by_vectors = any(key.startswith("rows-fisher/") for key in self.penalty_)
-        missing = {
-            **{name: "rows" for name in REMEMBERING if not len(self.memory_)},
-            **({} if by_vectors else {"hold": "Fisher information, as vectors,"}),
-            **({} if self.penalty_ and not by_vectors else {"ewc": "whole Fisher information"}),
-        }
-        if self.strategy in missing:
-            raise InputError(
-                f"strategy: {self.strategy!r} goes on from {missing[self.strategy]} of the "
-                "modalities before, and this model, learned with another strategy, has kept none. "
-                "Set the strategy it was fitted with, or fit again."
-            )
 
     def _learn(self, parts: dict[str, Modality], space: Space, run: Run) -> None:
         """One stage; the model changes when it has succeeded."""
@@ -464,36 +448,6 @@ class Sequential(Method):
             info = dict(part.info)
             self.evaluations_[name] = info.pop("evaluations")
             self.infos_[name] = info
-
-    def _check_arguments(self) -> None:
-        check_one_of("strategy", self.strategy, tuple(RULES))
-        check_one_of("adapter", self.adapter, ("rotate", "pca", "jl"))
-        for name in ("second_order", "learn_rates", "last_layer"):
-            check_flag(name, getattr(self, name))
-        for name in ("dim", "width", "batch_size"):
-            check_range(name, getattr(self, name), low=1, integer=True)
-        for name in ("steps", "inner_steps", "memory"):
-            if getattr(self, name) is not None:
-                check_range(name, getattr(self, name), low=1, integer=True)
-        if self.recall is not None:
-            check_range("recall", self.recall, low=1, high=self.batch_size, integer=True)
-        check_range("gate", self.gate, low=0, high=0.95)
-        for name in ("dropout", "input_dropout"):
-            check_range(name, getattr(self, name), low=0, high=0.95)
-        for name in ("keep", "strength", "weight_decay"):
-            check_range(name, getattr(self, name), low=0, high=1e12)
-        check_range("learning_rate", self.learning_rate, low=1e-12, high=10)
-        if self.inner_rate is not None:
-            check_range("inner_rate", self.inner_rate, low=0, high=10)
-        if self.space is not None and not isinstance(self.space, Space):
-            raise InputError(f"space: expected a Space or None, got {type(self.space).__name__}.")
-        check_range("random_state", self.random_state, low=0, integer=True)
-        if isinstance(self.hidden, str) or not isinstance(self.hidden, Sequence) or not self.hidden:
-            raise InputError(
-                f"hidden: expected a list of widths as [512, 512], got {self.hidden!r}."
-            )
-        for width in self.hidden:
-            check_range("hidden", width, low=1, integer=True)
 
 
 def _info(part: Modality) -> JsonDict:
