@@ -22,6 +22,7 @@ from commonspace.methods.sequential_fisher import (
     stacked,
     summed,
 )
+from commonspace.methods.sequential_plan import Plan
 from commonspace.methods.sequential_rows import Batch, make_adapter
 from commonspace.methods.sequential_training import HOLDING, REMEMBERING, RULES, Stage
 from commonspace.networks import UnifiedTrunk
@@ -156,6 +157,24 @@ class Watched:
 
     def __exit__(self, *_: object) -> None:
         UnifiedTrunk.forward = self.forward  # type: ignore[method-assign]
+
+
+@pytest.mark.parametrize(
+    ("settings", "n_new", "n_old", "steps", "cost"),
+    [
+        ({"strategy": "replay"}, [300], 0, 160, 64),
+        ({"strategy": "replay"}, [300], 200, 80, 128),
+        ({"strategy": "replay"}, [10], 200, 20, 10 + 64),  # work of 20 rows a step, in tens
+        ({"strategy": "hold"}, [300], 0, 150, 64),  # 256 rows are asked for their gradients
+        ({"strategy": "lookahead"}, [300], 200, 50, 64 + 128),
+        ({"strategy": "lookahead", "inner_steps": 4}, [2], 200, 10, 2 + 2 * 66),
+        ({"strategy": "joint"}, [300] * 5, 0, 400, 125),
+    ],
+)
+def test_stages_planned_by_hand(settings, n_new, n_old, steps, cost):
+    plan = Plan.of(cs.Sequential(steps=80, batch_size=64, **settings), n_new, n_old)
+    assert (plan.steps, plan.cost) == (steps, cost)
+    assert plan.evaluations == steps * cost + (256 if settings["strategy"] == "hold" else 0)
 
 
 @pytest.mark.parametrize(("inner_steps", "expected"), [(1, 8 + 16), (4, 8 + 64)])

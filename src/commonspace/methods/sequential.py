@@ -34,11 +34,11 @@ from commonspace.methods.base import Method, MethodState, PartState
 from commonspace.methods.memory import Memory
 from commonspace.methods.sdml_training import FORWARD_ROWS, as_tensor, identity
 from commonspace.methods.sequential_fisher import (
-    FISHER_ROWS,
     fisher_information,
     stacked,
     summed,
 )
+from commonspace.methods.sequential_plan import Plan
 from commonspace.methods.sequential_rows import (
     answers,
     as_batch,
@@ -55,7 +55,6 @@ from commonspace.methods.sequential_training import (
     HOLDING,
     REMEMBERING,
     build_trunk,
-    cost_of_step,
     fit_stage,
 )
 from commonspace.networks import Adapter, UnifiedTrunk
@@ -75,10 +74,8 @@ Strategy = Literal[
     "finetune",
     "joint",
 ]
-INNER = {"lookahead": (1, 0.05), "mer": (8, 0.2)}  # steps and rate of the inner loop
 OUTER_RATE = 0.5  # β of MER: how far along the way of its inner steps
 ROWS_A_CLASS = 50  # of the memory, all modalities together
-PASSES, MIN_STEPS, MAX_STEPS = 25, 300, 6000
 
 
 class Sequential(Method):
@@ -279,7 +276,7 @@ class Sequential(Method):
         self.trunk_, self.adapters_, self.infos_, self.memory_ = trunk, adapters, infos, memory
         for name in parts:
             self.history_[name] = history
-            self.evaluations_[name] = (job["steps"] * job["cost"] + job["asked"]) // len(parts)
+            self.evaluations_[name] = job["evaluations"] // len(parts)
 
     def _run(self, job: JsonDict, run: Run) -> tuple[UnifiedTrunk, History]:
         digest = sha256_bytes(identity(job).encode()) if run.checkpoints is not None else ""
@@ -308,35 +305,21 @@ class Sequential(Method):
         )
 
     def _job(self, new: dict[str, JsonDict], old: JsonDict, space: Space) -> JsonDict:
-        names, number = list(new), len(self.adapters_) + 1
-        steps, rate = INNER.get(self.strategy, (1, 0.0))
-        inner_steps = self.inner_steps or steps
-        n_new, n_old = [len(part["x"]) for part in new.values()], len(old["x"])
-        batch = self.batch_size if len(names) == 1 else max(1, 2 * self.batch_size // len(names))
-        recall = min(self.recall or self.batch_size, n_old)
-        in_step = sum(min(batch, n) for n in n_new)
-        cost = cost_of_step(self.strategy, in_step, recall, inner_steps=inner_steps)
-        asked = min(FISHER_ROWS, n_new[0]) if self.strategy in HOLDING else 0
-        of_replay = 2 * min(self.batch_size, max(n_new))  # examples in a step of it, no more
-        work = of_replay * self._steps(max(n_new)) * len(names) - asked
+        names, n_old = list(new), len(old["x"])
+        plan = Plan.of(self, [len(part["x"]) for part in new.values()], n_old)
         return {
             "name": names[0] if len(names) == 1 else "joint",
             "names": names,
-            "number": number,
+            "number": len(self.adapters_) + 1,
             "strategy": self.strategy,
             "options": self._options(),
             "directions": space.P,
-            "steps": EPOCHS * max(1, work // (cost * EPOCHS)),
-            "cost": cost,
-            "asked": asked,
-            "batch_size": batch,
-            "recall": recall,
+            **vars(plan),
+            "evaluations": plan.evaluations,
             "rate": float(self.learning_rate),
             "outer_rate": OUTER_RATE,
             "weight_decay": float(self.weight_decay),
             "keep": float(self.keep),
-            "inner_steps": inner_steps,
-            "inner_rate": float(rate if self.inner_rate is None else self.inner_rate),
             "second_order": self.second_order,
             "learn_rates": self.learn_rates and self.strategy == "lookahead" and n_old > 0,
             "last_layer": self.last_layer,
@@ -351,11 +334,6 @@ class Sequential(Method):
             **{f"old/{key}": value for key, value in old.items()},
             **self.penalty_,
         }
-
-    def _steps(self, n_rows: int) -> int:
-        if self.steps is not None:
-            return self.steps
-        return int(np.clip(PASSES * n_rows // self.batch_size, MIN_STEPS, MAX_STEPS))
 
     def _remember(
         self, memory: Memory, trunk: UnifiedTrunk, new: dict[str, JsonDict], space: Space
