@@ -76,7 +76,7 @@ def _lines(axis: Any, curves: Mapping[str, Sequence[float]]) -> None:
     axis.set_xlabel("modalities learned", fontsize=8)
     axis.tick_params(labelsize=8)
     axis.grid(alpha=0.3)
-    axis.legend(fontsize=7, ncols=2, loc="lower left")
+    axis.legend(fontsize=7, loc="center left", bbox_to_anchor=(1.0, 0.5))
 
 
 def _colour(who: str) -> str:

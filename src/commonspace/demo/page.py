@@ -35,7 +35,11 @@ def draw_plots(out: Path, models: Mapping[str, Any], test: Dataset, language: st
             out / "curves" / files["pictures"], f"Precision of pictures that ask for {name} names"
         ),
         Plot(out / "curves" / files["names"], f"Precision of {name} names that ask for pictures"),
-        Plot(plot_training(history, out / "loss.png"), "Loss of each modality over the epochs"),
+        Plot(
+            plot_training(history, out / "loss.png"),
+            "Loss over the epochs: log loss of all networks in training, mean Brier score of held "
+            "back rows",
+        ),
     ]
 
 
