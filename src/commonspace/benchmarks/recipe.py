@@ -157,7 +157,7 @@ def _row(name: str, method: str, cells: Sequence[JsonDict]) -> JsonDict:
     ndcg = [report["mean_ndcg"] for report in reports if "mean_ndcg" in report]
     spread = 1 if len(cells) > 1 else 0
     graded = {}
-    if ndcg:
+    if len(ndcg) == len(reports):  # cells of older versions have none
         inside = float(np.mean([report["mean_ndcg_within"] for report in reports]))
         graded = {"mean_ndcg": float(np.mean(ndcg)), "sd_ndcg": float(np.std(ndcg, ddof=spread))}
         graded["mean_ndcg_within"] = inside
