@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from difflib import get_close_matches
 from importlib import import_module
 from types import ModuleType
@@ -126,6 +126,20 @@ def check_range(
         span = f" from {low}" if low is not None else ""
         span += f" up to {high}" if high is not None else ""
         raise InputError(f"{name}: expected {kind}{span}, got {value!r}.")
+
+
+def check_widths(hidden: Any) -> None:
+    """Raise `InputError` unless ``hidden`` is a list of widths of layers."""
+    if isinstance(hidden, str) or not isinstance(hidden, Sequence):
+        raise InputError(f"hidden: expected a list of widths as [512, 512], got {hidden!r}.")
+    for width in hidden:
+        check_range("hidden", width, low=1, integer=True)
+
+
+def check_rates(rates: Any) -> None:
+    """Raise `InputError` unless ``rates`` is a learning rate, or a mapping to some."""
+    for rate in rates.values() if isinstance(rates, Mapping) else [rates]:
+        check_range("learning_rate", rate, low=1e-12, high=10)
 
 
 def check_betas(betas: Any) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -38,6 +39,7 @@ class Case:
         unlabelled: Whether one modality among others may be without any label.
         apart: Whether modalities learn nothing from each other, so that one added later is as if
             it had always been there.
+        dim: Argument that sets the dimensions; None where they are the classes.
     """
 
     method: str
@@ -46,6 +48,7 @@ class Case:
     grows: bool = True
     unlabelled: bool = False
     apart: bool = True
+    dim: str | None = "dim"
 
     @property
     def kind(self) -> type[Method]:
@@ -76,16 +79,24 @@ CASES = {
             "epochs": 3,
             "batch_size": 16,
         },
+        dim="shared",
     ),
     "MSDMML": Case("MSDMML", METRIC, grows=False, apart=False),
     "MSDMML paper": Case("MSDMML", {**METRIC, **PUBLISHED}, grows=False, apart=False),
     "Ridge": Case("Ridge", {"dim": 8}, random=False),
     "Sequential": Case("Sequential", UNIFIED),
     "Sequential lookahead": Case("Sequential", {**UNIFIED, "strategy": "lookahead"}),
-    "SM": Case("SM", {"C": 0.1}, random=False, grows=False),
+    "SM": Case("SM", {"C": 0.1}, random=False, grows=False, dim=None),
 }
 
-each = pytest.mark.parametrize("case", [pytest.param(c, id=name) for name, c in CASES.items()])
+
+def cases(wanted: Callable[[Case], bool]) -> pytest.MarkDecorator:
+    """Run a test for every case that is wanted."""
+    chosen = [pytest.param(case, id=name) for name, case in CASES.items() if wanted(case)]
+    return pytest.mark.parametrize("case", chosen)
+
+
+each = cases(lambda case: True)
 
 
 @pytest.fixture(scope="session")
@@ -372,14 +383,12 @@ def test_several_and_graded_labels(case, train, test, kind, tmp_path):
         assert np.isfinite(model.transform(name, test.x(name))).all()
 
 
-@each
+@cases(lambda case: case.dim is not None)
 def test_more_classes_than_dimensions(case, test, train):
-    if "dim" not in case.make().get_params():
-        pytest.skip("its dimensions are its classes")
     n = len(train["image"])
     codes = np.arange(n) % 7
     data = relabelled(train, {"image": codes, "text": codes}, [f"c{k}" for k in range(7)])
-    model = case.make(dim=4).fit(data)
+    model = case.make(**{case.dim: 4}).fit(data)
     assert model.space_.P.shape == (4, 7)
     assert model.transform("text", test.x("text")).shape == (len(test["text"]), 4)
 
@@ -396,10 +405,8 @@ def test_codes(case, fitted, test):
     np.testing.assert_array_equal(model.encode("image", test.x("image")), codes)
 
 
-adding = pytest.mark.parametrize(
-    "case",
-    [pytest.param(c, id=name) for name, c in CASES.items() if c.kind.can_add_modality],
-)
+adding = cases(lambda case: case.kind.can_add_modality)
+adding_apart = cases(lambda case: case.kind.can_add_modality and case.apart)
 
 
 @each
@@ -431,10 +438,8 @@ def test_a_modality_added_later_changes_nothing_else(case, fitted, splits, test,
     assert equal_vectors(cs.load(tmp_path), model, test)
 
 
-@adding
+@adding_apart
 def test_a_modality_added_later_is_as_if_it_had_always_been_there(case, fitted, splits, test):
-    if not case.apart:
-        pytest.skip("its modalities learn from each other")
     audio = splits["train"]["audio"]
     later = copy.deepcopy(fitted(case))
     later.fit_modality("audio", audio.x, audio.labels, items=audio.items)

@@ -248,11 +248,11 @@ def test_rows_of_unknown_labels_and_lonely_modalities(train):
     [
         ({"dim": 9, "members": 2}, InputError, "dim: expected a multiple of members=2, got 9"),
         ({"margin": 5}, InputError, "margin: expected a number from 0 up to 4, got 5"),
-        ({"lambdas": (1, 2)}, InputError, "lambdas: expected a list of 3 numbers"),
+        ({"lambdas": (1, 2)}, InputError, "lambdas: expected three weights"),
         ({"lambdas": (1, 2, -1)}, InputError, "lambdas: expected a number from 0"),
         ({"ablation": "none"}, InputError, "ablation: expected one of None, 'bin'"),
         ({"reduction": "median"}, InputError, "reduction: expected one of 'rows'"),
-        ({"hidden": "wide"}, InputError, "hidden: expected a list of some numbers"),
+        ({"hidden": "wide"}, InputError, "hidden: expected a list of widths"),
         ({"batch_norm": "False"}, InputError, "batch_norm: expected True or False, got 'False'"),
         ({"final_relu": None}, InputError, "final_relu: expected True or False"),
         ({"branches": "image"}, InputError, "branches: expected a mapping from modalities"),

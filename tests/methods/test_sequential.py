@@ -8,7 +8,9 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from torch import nn
 from torch.nn import functional
+from torch.nn.modules.module import register_module_forward_pre_hook
 
 import commonspace as cs
 from commonspace.benchmarks.sequential import Scale, Trial, run_trial
@@ -145,18 +147,16 @@ class Watched:
     """Counts rows that pass the trunk with gradients to come."""
 
     def __enter__(self) -> Watched:
-        self.rows, self.forward = 0, UnifiedTrunk.forward
-
-        def counting(trunk: UnifiedTrunk, x: torch.Tensor, gate: torch.Tensor) -> torch.Tensor:
-            if torch.is_grad_enabled() and trunk.training:
-                self.rows += len(x)
-            return self.forward(trunk, x, gate)
-
-        UnifiedTrunk.forward = counting  # type: ignore[method-assign]
+        self.rows = 0
+        self.hook = register_module_forward_pre_hook(self.count)
         return self
 
+    def count(self, module: nn.Module, inputs: tuple[torch.Tensor, ...]) -> None:
+        if isinstance(module, UnifiedTrunk) and torch.is_grad_enabled() and module.training:
+            self.rows += len(inputs[0])
+
     def __exit__(self, *_: object) -> None:
-        UnifiedTrunk.forward = self.forward  # type: ignore[method-assign]
+        self.hook.remove()
 
 
 @pytest.mark.parametrize(
@@ -556,7 +556,7 @@ WRONG = {
     "space": ("emoji", "space: expected a Space or None, got str"),
     "gate": (1.0, "gate"),
     "adapter": ("linear", "adapter"),
-    "hidden": ((), "hidden: expected a list of widths"),
+    "hidden": ((), "hidden: expected one width at least"),
     "recall": (9, "recall"),
     "second_order": ("False", "second_order: expected True or False"),
     "learn_rates": (None, "learn_rates: expected True or False"),

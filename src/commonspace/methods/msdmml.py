@@ -24,6 +24,7 @@ from commonspace.data import Dataset, Modality
 from commonspace.disk import sha256_bytes
 from commonspace.errors import InputError, UnsupportedError
 from commonspace.methods.base import Method, MethodState, PartState
+from commonspace.methods.jobs import arrays_of
 from commonspace.methods.msdmml_settings import (
     BACKBONE_RATE,
     RATE,
@@ -86,7 +87,7 @@ class MSDMML(Method):
         input_dropout: Share of the features dropped in training.
         dropout: Share of the hidden units dropped in training.
         epochs: Passes over the rows of the largest modality; None takes 10 to 25, the more the
-            fewer features, within 150 to 3000 steps: half of what `SDML` takes.
+            fewer features, within 150 to 3000 steps.
         effort: Multiplies the passes and steps that ``epochs=None`` takes.
         batch_size: Rows of each modality a step; None takes an eighth of the rows, 32 to 256.
         learning_rate: Of Adam; one number, or one a modality with "*" for all others.
@@ -369,8 +370,8 @@ class MSDMML(Method):
         zero = int((~vectors.any(axis=1)).sum())
         if zero:
             logger.warning(
-                "%d of %d training rows have no direction: every output is zero after the final "
-                "ReLU. Try final_relu=False.",
+                "%d of %d rows kept as anchors have no direction: every output is zero "
+                "after the final ReLU. Try final_relu=False.",
                 zero,
                 len(vectors),
             )
@@ -387,7 +388,7 @@ class MSDMML(Method):
 
     def _state(self) -> MethodState:
         parts = {
-            name: PartState(_arrays(network), {"network": self.options_[name]})
+            name: PartState(arrays_of(network), {"network": self.options_[name]})
             for name, network in self.networks_.items()
         }
         return MethodState(parts, dict(self.anchors_), {"several": self.several_})
@@ -433,9 +434,5 @@ def _no_rows(data: Dataset) -> Float32Array:
     return np.empty((0, len(data.classes)), np.float32)
 
 
-def _arrays(network: nn.Module) -> dict[str, AnyArray]:
-    return {key: tensor.numpy() for key, tensor in network.state_dict().items()}
-
-
 def _bytes(network: nn.Module) -> bytes:
-    return b"".join(np.ascontiguousarray(a).tobytes() for a in _arrays(network).values())
+    return b"".join(np.ascontiguousarray(a).tobytes() for a in arrays_of(network).values())

@@ -7,7 +7,15 @@ from typing import Any
 
 import numpy as np
 
-from commonspace.checks import check_flag, check_one_of, check_range, not_found
+from commonspace.checks import (
+    check_betas,
+    check_flag,
+    check_one_of,
+    check_range,
+    check_rates,
+    check_widths,
+    not_found,
+)
 from commonspace.encoders import BACKBONES
 from commonspace.errors import InputError
 from commonspace.types import AnyArray, JsonDict
@@ -41,31 +49,17 @@ def check_settings(model: Any) -> None:
             check_range(name, getattr(model, name), low=1, integer=True)
     if model.init_std is not None:
         check_range("init_std", model.init_std, low=1e-12)
-    rates = model.learning_rate
-    for rate in rates.values() if isinstance(rates, Mapping) else [rates]:
-        check_range("learning_rate", rate, low=1e-12, high=10)
-    _check_sequences(model)
+    check_rates(model.learning_rate)
+    check_betas(model.betas)
+    check_widths(model.hidden)
+    _check_lambdas(model.lambdas)
     check_branches(model.branches)
 
 
-def _check_sequences(model: Any) -> None:
-    for name, count, example in (
-        ("hidden", None, "[512]"),
-        ("betas", 2, "[0.9, 0.99]"),
-        ("lambdas", 3, "[0.6, 0.2, 0.2]"),
-    ):
-        values = getattr(model, name)
-        plain = isinstance(values, Sequence) and not isinstance(values, str)
-        if not plain or (count is not None and len(values) != count):
-            raise InputError(
-                f"{name}: expected a list of {count or 'some'} numbers as {example}, got "
-                f"{values!r}."
-            )
-    for width in model.hidden:
-        check_range("hidden", width, low=1, integer=True)
-    for beta in model.betas:
-        check_range("betas", beta, low=0, high=0.999999)
-    for weight in model.lambdas:
+def _check_lambdas(lambdas: Any) -> None:
+    if isinstance(lambdas, str) or not isinstance(lambdas, Sequence) or len(lambdas) != 3:
+        raise InputError(f"lambdas: expected three weights as [0.6, 0.2, 0.2], got {lambdas!r}.")
+    for weight in lambdas:
         check_range("lambdas", weight, low=0)
 
 

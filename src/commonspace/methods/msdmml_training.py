@@ -18,7 +18,7 @@ from commonspace.encoders import load_backbone
 from commonspace.errors import InputError
 from commonspace.evaluation import score_vectors
 from commonspace.methods.base import standardization
-from commonspace.methods.sdml_training import as_tensor
+from commonspace.methods.jobs import as_tensor, in_blocks, passes_for, with_arrays
 from commonspace.networks import MetricBranch, PictureBranch
 from commonspace.objectives import (
     binary_similarity,
@@ -33,8 +33,8 @@ from commonspace.training.loop import Callback, Networks, Rows
 from commonspace.types import AnyArray, Float32Array, IntArray, JsonDict
 
 FORWARD_ROWS = 1024
-MIN_STEPS, MAX_STEPS = 150, 3000
-FEWEST_PASSES, MOST_PASSES, PASSES_AT, PASSES = 10, 25, 1024, 12.5
+STEPS, PASSES, PASSES_AT_1024 = (150, 3000), (10, 25), 12.5  # fewest and most of each
+PICTURE_WIDTH = 1024  # features that a picture counts as: about what a backbone makes of it
 VALID_ROWS = 2000  # of each modality: enough to tell epochs apart
 SCALING_ROWS = 512  # pictures by which the pooled maps are scaled
 PICTURE_ROWS = 32
@@ -202,9 +202,10 @@ def build(x: AnyArray, options: JsonDict) -> nn.Module:
         return _metric_branch(x, options)
     branch = _picture_branch(options, pretrained=True)
     few = x[np.linspace(0, len(x) - 1, min(len(x), SCALING_ROWS)).astype(int)]
-    with torch.inference_mode():
-        pooled = [branch.pooled(as_input(few[rows])) for rows in _blocks(few)]
-    branch.head = _metric_branch(torch.cat(pooled).numpy(), options)
+    pooled = in_blocks(
+        branch.pooled, few, branch.head.n_features, as_input=as_input, block=_block(few)
+    )
+    branch.head = _metric_branch(pooled, options)
     return branch
 
 
@@ -242,8 +243,7 @@ def restore_branch(n_features: int, options: JsonDict, arrays: Mapping[str, AnyA
         branch = _picture_branch(options, pretrained=False)
     else:
         branch = _metric_branch(np.zeros((1, n_features), np.float32), options)
-    branch.load_state_dict({key: torch.from_numpy(value) for key, value in arrays.items()})
-    return branch.eval()
+    return with_arrays(branch, arrays)
 
 
 def settings_for(job: Mapping[str, Any], n_rows: int) -> Settings:
@@ -251,8 +251,9 @@ def settings_for(job: Mapping[str, Any], n_rows: int) -> Settings:
     batch = job["batch_size"] or int(np.clip(n_rows // 8, 32, 256))
     steps = max(1, n_rows // batch)
     width = max(_width(part.x) for part in job["parts"].values())
-    passes = np.clip(PASSES * (PASSES_AT / width) ** 0.5, FEWEST_PASSES, MOST_PASSES)
-    passes = job["effort"] * np.clip(passes, MIN_STEPS / steps, max(1, MAX_STEPS / steps))
+    passes = job["effort"] * passes_for(
+        width, steps, at_1024=PASSES_AT_1024, passes=PASSES, within=STEPS
+    )
     return Settings(
         epochs=job["epochs"] or max(1, round(passes)),
         batch_size=batch,
@@ -264,11 +265,7 @@ def settings_for(job: Mapping[str, Any], n_rows: int) -> Settings:
 
 def embed(branch: nn.Module, x: AnyArray, dim: int) -> Float32Array:
     """Vectors of all rows, shape (n, dim), in blocks."""
-    out = np.empty((len(x), dim), np.float32)
-    with torch.inference_mode():
-        for rows in _blocks(x):
-            out[rows] = branch(as_input(x[rows])).numpy()
-    return out
+    return in_blocks(branch, x, dim, as_input=as_input, block=_block(x))
 
 
 def as_input(x: AnyArray) -> Tensor:
@@ -281,15 +278,13 @@ def backbone_of(name: str) -> str:
     return f"{name}/backbone"
 
 
-def _blocks(x: AnyArray) -> Iterator[slice]:
+def _block(x: AnyArray) -> int:
     """Rows at once: few where they are pictures, whose maps are large."""
-    step = PICTURE_ROWS if x.dtype == np.uint8 else FORWARD_ROWS
-    return (slice(start, start + step) for start in range(0, len(x), step))
+    return PICTURE_ROWS if x.dtype == np.uint8 else FORWARD_ROWS
 
 
 def _width(x: AnyArray) -> int:
-    """Features of an input; pictures count as what a backbone makes of them, about a thousand."""
-    return PASSES_AT if x.dtype == np.uint8 else int(x.shape[1])
+    return PICTURE_WIDTH if x.dtype == np.uint8 else int(x.shape[1])
 
 
 def _several(rows: AnyArray) -> AnyArray:

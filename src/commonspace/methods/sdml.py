@@ -16,22 +16,22 @@ from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
-import torch
 from torch import nn
 
-from commonspace.checks import check_betas, check_one_of, check_range
+from commonspace.checks import (
+    check_betas,
+    check_flag,
+    check_one_of,
+    check_range,
+    check_rates,
+    check_widths,
+)
 from commonspace.data import Dataset, Modality
 from commonspace.disk import sha256_bytes
 from commonspace.errors import InputError
 from commonspace.methods.base import Method, MethodState, PartState
-from commonspace.methods.sdml_training import (
-    FORWARD_ROWS,
-    as_tensor,
-    build,
-    fit_jointly,
-    fit_network,
-    identity,
-)
+from commonspace.methods.jobs import arrays_of, identity, in_blocks, with_arrays
+from commonspace.methods.sdml_training import build, fit_jointly, fit_network
 from commonspace.space import Space
 from commonspace.training import Run, derive_seed, run_all
 from commonspace.types import BoolArray, Float32Array, JsonDict
@@ -302,9 +302,10 @@ class SDML(Method):
         check_one_of("variant", self.variant, ("posterior", "code", "paper"))
         check_range("effort", self.effort, low=0.01, high=100)
         check_range("members", self.members, low=1, high=64, integer=True)
-        check_one_of("standardize", self.standardize, (True, False))
+        check_flag("standardize", self.standardize)
         for name in ("normalize_encoder", "normalize_decoder", "squared"):
-            check_one_of(name, getattr(self, name), (None, True, False))
+            if getattr(self, name) is not None:
+                check_flag(name, getattr(self, name))
         if self.space is not None and not isinstance(self.space, Space):
             raise InputError(
                 f"space: expected a Space, as Space.create makes, got {type(self.space).__name__}."
@@ -316,35 +317,16 @@ class SDML(Method):
             check_range("batch_size", self.batch_size, low=1, integer=True)
         check_range("validation_fraction", self.validation_fraction, low=0, high=0.9)
         check_range("random_state", self.random_state, low=0, integer=True)
-        self._check_optimizer()
-        if isinstance(self.hidden, str) or not isinstance(self.hidden, Sequence):
-            raise InputError(
-                f"hidden: expected a list of widths as [512, 512], got {self.hidden!r}."
-            )
-        for width in self.hidden:
-            check_range("hidden", width, low=1, integer=True)
-
-    def _check_optimizer(self) -> None:
-        rates = self.learning_rate
-        for rate in rates.values() if isinstance(rates, Mapping) else [rates]:
-            check_range("learning_rate", rate, low=1e-12, high=10)
+        check_rates(self.learning_rate)
         check_betas(self.betas)
+        check_widths(self.hidden)
 
     def _transform(self, modality: str, x_ND: Float32Array) -> Float32Array:
-        network = self.networks_[modality]
-        out = np.empty((len(x_ND), self.space_.dim), np.float32)
-        with torch.inference_mode():
-            for start in range(0, len(x_ND), FORWARD_ROWS):
-                rows = slice(start, start + FORWARD_ROWS)
-                out[rows] = network(as_tensor(x_ND[rows])).numpy()
-        return out
+        return in_blocks(self.networks_[modality], x_ND, self.space_.dim)
 
     def _state(self) -> MethodState:
         parts = {
-            name: PartState(
-                {key: tensor.numpy() for key, tensor in network.state_dict().items()},
-                {"network": self.options_[name]},
-            )
+            name: PartState(arrays_of(network), {"network": self.options_[name]})
             for name, network in self.networks_.items()
         }
         return MethodState(parts)
@@ -355,8 +337,7 @@ class SDML(Method):
             options = self.options_[name] = part.info["network"]
             basis = _basis(self.space_, options["n_classes"])
             network = build(self.inputs_[name], options, basis)
-            network.load_state_dict({k: torch.from_numpy(v) for k, v in part.arrays.items()})
-            self.networks_[name] = network.eval()
+            self.networks_[name] = with_arrays(network, part.arrays)
 
 
 def _experts(members: int) -> dict[str, JsonDict]:

@@ -7,7 +7,6 @@ parts, so one part is SDML-2 and SDML-3, and all of them together are SDML-1.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from importlib import metadata
 from typing import Any, Protocol
 
 import numpy as np
@@ -15,9 +14,8 @@ import torch
 from scipy import sparse
 from torch import Tensor, nn
 
-from commonspace.disk import sha256_bytes
-from commonspace.methods.base import standardization
 from commonspace.methods.calibration import calibrated_error, fit_temperature
+from commonspace.methods.jobs import FORWARD_ROWS, as_tensor, passes_for, set_scaling
 from commonspace.networks import PosteriorEncoder, SupervisedAutoencoder
 from commonspace.objectives import log_loss, reconstruction_loss, supervised_loss
 from commonspace.training import History, Settings, compute_settings, derive_seed, train
@@ -25,9 +23,7 @@ from commonspace.training.checkpoint import Checkpoint
 from commonspace.training.loop import Callback, Networks, Rows
 from commonspace.types import AnyArray, BoolArray, Float32Array, FloatArray, JsonDict
 
-FORWARD_ROWS = 4096
-MIN_STEPS, MAX_STEPS = 300, 6000
-FEWEST_PASSES, MOST_PASSES, PASSES_AT_1024 = 15, 50, 20
+STEPS, PASSES, PASSES_AT_1024 = (300, 6000), (15, 50), 20  # fewest and most of each
 COMPONENT_ROWS = 1024  # are enough to find a few dozen principal components
 
 
@@ -88,7 +84,7 @@ class AutoencoderPart:
             torch.manual_seed(derive_seed(job["seed"], self.name, "initial weights"))
             self.network: SupervisedAutoencoder = build(self.x.shape[1], options, job["basis"])
             if options["standardize"]:
-                _set_scaling(self.network.inputs, self.x)
+                set_scaling(self.network.inputs, self.x)
         self.p = torch.tensor(job["basis"][:, : self.labels.shape[1]])
         self.networks: dict[str, nn.Module] = {self.name: self.network}
 
@@ -140,7 +136,7 @@ class PosteriorPart:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(derive_seed(job["seed"], self.name, "initial weights"))
             self.encoder: PosteriorEncoder = build(self.x.shape[1], options, job["basis"])
-        _set_scaling(self.encoder.inputs, self.x)
+        set_scaling(self.encoder.inputs, self.x)
         experts = self.encoder.experts
         self.networks: dict[str, nn.Module] = {
             f"{self.name}/{key}": expert for key, expert in experts.items()
@@ -281,15 +277,14 @@ def build(n_features: int, options: JsonDict, basis: Float32Array) -> Any:
 def settings_for(job: Mapping[str, Any], n_rows: int) -> Settings:
     """Batch size and epochs, from the number of rows where the caller left them open.
 
-    Small sets get small batches, an eighth of the rows, 16 to 128. Wide inputs overfit earlier
-    and cost more, so passes fall with the square root of the number of features, from 50 to 15,
-    within 300 to 6000 steps: a network needs so many to learn, and no more.
+    Small sets get small batches, an eighth of the rows, 16 to 128, and 15 to 50 passes within
+    300 to 6000 steps, see `passes_for`.
     """
     batch = job["batch_size"] or int(np.clip(n_rows // 8, 16, 128))
     steps = max(1, n_rows // batch)
-    passes = PASSES_AT_1024 * (1024 / job["x"].shape[1]) ** 0.5
-    passes = np.clip(passes, FEWEST_PASSES, MOST_PASSES)
-    passes = job["effort"] * np.clip(passes, MIN_STEPS / steps, max(1, MAX_STEPS / steps))
+    passes = job["effort"] * passes_for(
+        job["x"].shape[1], steps, at_1024=PASSES_AT_1024, passes=PASSES, within=STEPS
+    )
     return Settings(
         epochs=job["epochs"] or max(1, round(passes)),
         batch_size=batch,
@@ -297,26 +292,6 @@ def settings_for(job: Mapping[str, Any], n_rows: int) -> Settings:
         weight_decay=_decays(job),
         schedule=job["schedule"],
     )
-
-
-def identity(job: Mapping[str, Any]) -> str:
-    """Digest of all a training depends on, so that only the same training is resumed."""
-    chunks: list[bytes] = [metadata.version("commonspace").encode(), torch.__version__.encode()]
-    for key, value in sorted(job.items()):
-        arrays: list[Any] = [value] if isinstance(value, np.ndarray) else []
-        if sparse.issparse(value):
-            arrays = [value.data, value.indices, value.indptr]
-        chunks.append(key.encode())
-        chunks += [np.ascontiguousarray(array).tobytes() for array in arrays]
-        if not arrays:
-            chunks.append(repr(value).encode())
-    return sha256_bytes(*chunks)
-
-
-def as_tensor(x: AnyArray) -> Tensor:
-    """Rows as a float32 tensor, copied only where they must be."""
-    array = np.ascontiguousarray(x, dtype=np.float32)
-    return torch.from_numpy(array if array.flags.writeable else array.copy())
 
 
 def _decays(job: Mapping[str, Any]) -> float | dict[str, float]:
@@ -332,11 +307,6 @@ def _with_all_decays(settings: Settings, jobs: Sequence[Mapping[str, Any]]) -> S
         key: value for each in decays if isinstance(each, dict) for key, value in each.items()
     }
     return Settings(**{**vars(settings), "weight_decay": merged or 0.0})
-
-
-def _set_scaling(layer: nn.Module, x: Float32Array) -> None:
-    mean, scale = standardization(x)
-    layer.load_state_dict({"mean": torch.from_numpy(mean), "scale": torch.from_numpy(scale)})
 
 
 def _labelled(

@@ -25,14 +25,15 @@ from typing import ClassVar, Literal
 
 import numpy as np
 import torch
+from torch import Tensor
 from torch.nn import functional
 
 from commonspace.data import Dataset, Modality
 from commonspace.disk import sha256_bytes
 from commonspace.errors import InputError, UnsupportedError
 from commonspace.methods.base import Method, MethodState, PartState
+from commonspace.methods.jobs import arrays_of, identity, in_blocks, with_arrays
 from commonspace.methods.memory import Memory
-from commonspace.methods.sdml_training import FORWARD_ROWS, as_tensor, identity
 from commonspace.methods.sequential_fisher import (
     fisher_information,
     stacked,
@@ -325,7 +326,7 @@ class Sequential(Method):
             "last_layer": self.last_layer,
             "strength": float(self.strength),
             "seed": int(self.random_state),
-            **{f"trunk/{key}": value.numpy() for key, value in self.trunk_.state_dict().items()},
+            **{f"trunk/{key}": value for key, value in arrays_of(self.trunk_).items()},
             **{
                 f"new/{name}/{key}": value
                 for name, part in new.items()
@@ -364,26 +365,23 @@ class Sequential(Method):
     def _transform(self, modality: str, x_ND: Float32Array) -> Float32Array:
         adapter, info = self.adapters_[modality], self.infos_[modality]
         gate, p = adapter.gate.numpy()[None], self.space_.P[:, : info["n_classes"]]
-        later = self.space_.n_classes - info["n_classes"]
-        out = np.empty((len(x_ND), self.dim), np.float32)
-        with torch.inference_mode():
-            for start in range(0, len(x_ND), FORWARD_ROWS):
-                rows = slice(start, start + FORWARD_ROWS)
-                a_BA = adapter(as_tensor(x_ND[rows]))
-                logits = torch.from_numpy(answers(self.trunk_, a_BA.numpy(), gate) @ p)
-                q_BC = logits.sigmoid() if info["several"] else logits.softmax(dim=1)
-                q_BC = functional.pad(q_BC, (0, later))  # it never saw classes that came later
-                own, length = self.space_.place(modality), info["length"]
-                z_BE = placed(
-                    q_BC,
-                    a_BA,
-                    self.space_,
-                    own=own,
-                    length=length,
-                    frequencies=self.frequencies_,
-                )
-                out[rows] = z_BE.numpy()
-        return out
+        later = self.space_.n_classes - info["n_classes"]  # it never saw those
+        own, length = self.space_.place(modality), info["length"]
+
+        def vectors(x_BD: Tensor) -> Tensor:
+            a_BA = adapter(x_BD)
+            logits = torch.from_numpy(answers(self.trunk_, a_BA.numpy(), gate) @ p)
+            q_BC = logits.sigmoid() if info["several"] else logits.softmax(dim=1)
+            return placed(
+                functional.pad(q_BC, (0, later)),
+                a_BA,
+                self.space_,
+                own=own,
+                length=length,
+                frequencies=self.frequencies_,
+            )
+
+        return in_blocks(vectors, x_ND, self.dim)
 
     def parameter_counts(self) -> dict[str, int]:
         """Numbers that the model holds: "learned" by training, and "fixed" in its adapters."""
@@ -400,29 +398,26 @@ class Sequential(Method):
     def _state(self) -> MethodState:
         parts = {
             name: PartState(
-                {key: value.numpy() for key, value in adapter.state_dict().items()},
+                arrays_of(adapter),
                 {**self.infos_[name], "evaluations": self.evaluations_[name]},
             )
             for name, adapter in self.adapters_.items()
         }
-        trunk = {f"trunk/{key}": value.numpy() for key, value in self.trunk_.state_dict().items()}
+        trunk = {f"trunk/{key}": value for key, value in arrays_of(self.trunk_).items()}
         memory = {f"memory/{key}": value for key, value in self.memory_.arrays().items()}
         shared = {**trunk, **memory, **self.penalty_, "frequencies": self.frequencies_}
         return MethodState(parts, shared)
 
     def _restore(self, state: MethodState) -> None:
         shared = state.shared
-        self.trunk_ = build_trunk(self._options())
-        self.trunk_.load_state_dict({k: torch.from_numpy(v) for k, v in under(shared, "trunk/")})
-        self.trunk_.eval()
+        self.trunk_ = with_arrays(build_trunk(self._options()), dict(under(shared, "trunk/")))
         self.memory_ = Memory.from_arrays(dict(under(shared, "memory/")))
         self.frequencies_ = shared["frequencies"]
         self.penalty_ = {k: v for k, v in shared.items() if "fisher/" in k}
         self.adapters_, self.infos_, self.evaluations_ = {}, {}, {}
         for name, part in state.parts.items():
             adapter = Adapter(self.inputs_[name], self.width, sum(self.hidden))
-            adapter.load_state_dict({k: torch.from_numpy(v) for k, v in part.arrays.items()})
-            self.adapters_[name] = adapter
+            self.adapters_[name] = with_arrays(adapter, part.arrays)
             info = dict(part.info)
             self.evaluations_[name] = info.pop("evaluations")
             self.infos_[name] = info

@@ -12,9 +12,8 @@ from sklearn.decomposition import PCA
 from torch import Tensor
 
 from commonspace.data import Modality
-from commonspace.methods.base import standardization
+from commonspace.methods.jobs import as_tensor, in_blocks, set_scaling
 from commonspace.methods.memory import Memory
-from commonspace.methods.sdml_training import FORWARD_ROWS, as_tensor
 from commonspace.networks import Adapter, UnifiedTrunk
 from commonspace.space import Space
 from commonspace.types import AnyArray, Float32Array, JsonDict
@@ -83,10 +82,7 @@ def make_adapter(
         seed: Of everything random.
     """
     adapter = Adapter(x.shape[1], width, sum(hidden))
-    mean, scale = standardization(x)
-    adapter.inputs.load_state_dict(
-        {"mean": torch.from_numpy(mean), "scale": torch.from_numpy(scale)}
-    )
+    set_scaling(adapter.inputs, x)
     rng = np.random.default_rng(seed)
     scaled = adapter.scaled(as_tensor(x[:: -(-len(x) // PCA_ROWS)])).numpy()
     projection = _projection(scaled, width, kind, rng)
@@ -125,11 +121,9 @@ def _opened(units: int, gate: float, rng: np.random.Generator) -> Float32Array:
 
 def prepared(adapter: Adapter, part: Modality) -> JsonDict:
     """A modality's rows as arrays that the trunk learns from, by the names of `Batch`."""
-    blocks = range(0, len(part), FORWARD_ROWS)
-    x = [adapter(as_tensor(part.x[at : at + FORWARD_ROWS])).numpy() for at in blocks]
     y = part.labels.dense()
     return {
-        "x": np.concatenate(x),
+        "x": in_blocks(adapter, part.x, adapter.projection.shape[1]),
         "gate": adapter.gate.numpy()[None],
         "y": y,
         "several": np.full(len(y), part.labels.kind != "single"),
@@ -156,10 +150,7 @@ def answers(trunk: UnifiedTrunk, x_NA: Float32Array, gate_1H: Float32Array) -> F
     """The trunk's output for adapted rows of one modality, shape (n, dim)."""
     gate = torch.from_numpy(gate_1H)
     trunk.eval()
-    with torch.inference_mode():
-        blocks = range(0, len(x_NA), FORWARD_ROWS)
-        out = [trunk(as_tensor(x_NA[at : at + FORWARD_ROWS]), gate).numpy() for at in blocks]
-    return np.concatenate(out) if out else np.empty((0, trunk.output.out_features), np.float32)
+    return in_blocks(lambda rows: trunk(rows, gate), x_NA, trunk.output.out_features)
 
 
 def make_frequencies(width: int, dim: int, *, seed: int) -> Float32Array:

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
-from commonspace.checks import check_flag, check_one_of, check_range
+from commonspace.checks import check_flag, check_one_of, check_range, check_widths
 from commonspace.errors import InputError
 from commonspace.methods.sequential_training import REMEMBERING, RULES
 from commonspace.space import Space
@@ -35,10 +34,9 @@ def check_settings(model: Any) -> None:
     if model.space is not None and not isinstance(model.space, Space):
         raise InputError(f"space: expected a Space or None, got {type(model.space).__name__}.")
     check_range("random_state", model.random_state, low=0, integer=True)
-    if isinstance(model.hidden, str) or not isinstance(model.hidden, Sequence) or not model.hidden:
-        raise InputError(f"hidden: expected a list of widths as [512, 512], got {model.hidden!r}.")
-    for width in model.hidden:
-        check_range("hidden", width, low=1, integer=True)
+    check_widths(model.hidden)
+    if not model.hidden:
+        raise InputError("hidden: expected one width at least, got none: its units are gated.")
 
 
 def check_change(model: Any) -> None:

@@ -15,14 +15,20 @@ from collections.abc import Sequence
 from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
-import torch
 
-from commonspace.checks import check_betas, check_one_of, check_range
+from commonspace.checks import (
+    check_betas,
+    check_flag,
+    check_one_of,
+    check_range,
+    check_rates,
+    check_widths,
+)
 from commonspace.data import Dataset, Labels
 from commonspace.disk import sha256_bytes
 from commonspace.errors import InputError
 from commonspace.methods.base import Method, MethodState, PartState
-from commonspace.methods.sdml_training import FORWARD_ROWS, as_tensor, identity
+from commonspace.methods.jobs import arrays_of, identity, in_blocks, with_arrays
 from commonspace.methods.spdq_quantizer import LabelQuantizer
 from commonspace.methods.spdq_training import SPDQTask, build, fit_spdq, make_job, make_options
 from commonspace.networks.spdq import SharedPrivateNetwork
@@ -293,23 +299,15 @@ class SPDQ(Method):
     def _digest(self, classes: Sequence[str]) -> str:
         arrays = [self.Z_, *self.quantizer_.state().values()]
         for network in self.networks_.values():
-            arrays += [tensor.numpy() for tensor in network.state_dict().values()]
+            arrays += arrays_of(network).values()
         names = "\0".join(classes).encode()
         return sha256_bytes(names, *(np.ascontiguousarray(a).tobytes() for a in arrays))
 
     def _transform(self, modality: str, x_ND: Float32Array) -> Float32Array:
-        out = np.empty((len(x_ND), self.space_.dim), np.float32)
-        with torch.inference_mode():
-            for start in range(0, len(x_ND), FORWARD_ROWS):
-                rows = slice(start, start + FORWARD_ROWS)
-                out[rows] = self.networks_[modality](as_tensor(x_ND[rows])).numpy()
-        return out
+        return in_blocks(self.networks_[modality], x_ND, self.space_.dim)
 
     def _state(self) -> MethodState:
-        parts = {
-            name: PartState({key: tensor.numpy() for key, tensor in network.state_dict().items()})
-            for name, network in self.networks_.items()
-        }
+        parts = {name: PartState(arrays_of(network)) for name, network in self.networks_.items()}
         shared = {"Z": self.Z_, **{f"q/{k}": v for k, v in self.quantizer_.state().items()}}
         return MethodState(parts, shared, {"network": self.options_})
 
@@ -318,8 +316,7 @@ class SPDQ(Method):
         self.networks_ = {}
         for name, part in state.parts.items():
             network = build(self.inputs_[name], self.options_)
-            network.load_state_dict({k: torch.from_numpy(v) for k, v in part.arrays.items()})
-            self.networks_[name] = network.eval()
+            self.networks_[name] = with_arrays(network, part.arrays)
         self.Z_ = state.shared["Z"]
         arrays = {k[2:]: v for k, v in state.shared.items() if k.startswith("q/")}
         sizes = self.options_["bits"], self.options_["bits_per_word"]
@@ -338,14 +335,14 @@ class SPDQ(Method):
         check_one_of("codebooks", self.codebooks, ("vectors", "labels"))
         check_one_of("schedule", self.schedule, ("one-cycle", "constant"))
         check_range("effort", self.effort, low=0.01, high=100)
-        check_range("learning_rate", self.learning_rate, low=1e-12, high=10)
+        check_rates(self.learning_rate)
         check_betas(self.betas)
-        check_one_of("sigmoid", self.sigmoid, (None, True, False))
+        if self.sigmoid is not None:
+            check_flag("sigmoid", self.sigmoid)
+        for name in ("private_term", "label_alignment", "orthogonal", "batch_norm", "standardize"):
+            check_flag(name, getattr(self, name))
         check_range("validation_fraction", self.validation_fraction, low=0, high=0.9)
         for name in ("epochs", "batch_size"):
             if getattr(self, name) is not None:
                 check_range(name, getattr(self, name), low=1, integer=True)
-        if isinstance(self.hidden, str) or not isinstance(self.hidden, Sequence):
-            raise InputError(f"hidden: expected a list of widths as [512], got {self.hidden!r}.")
-        for width in self.hidden:
-            check_range("hidden", width, low=1, integer=True)
+        check_widths(self.hidden)

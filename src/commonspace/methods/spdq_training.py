@@ -16,8 +16,8 @@ from torch import Tensor, nn
 
 from commonspace.data import Modality
 from commonspace.errors import InputError
-from commonspace.methods.base import standardization
-from commonspace.methods.sdml_training import FORWARD_ROWS, as_tensor, settings_for
+from commonspace.methods.jobs import as_tensor, in_blocks, set_scaling
+from commonspace.methods.sdml_training import settings_for
 from commonspace.methods.spdq_quantizer import Groups, LabelQuantizer, Sums
 from commonspace.networks.spdq import Representations, SharedPrivateNetwork
 from commonspace.objectives import log_loss
@@ -181,12 +181,7 @@ class SPDQTask:
     def _shared(self, name: str) -> Float32Array:
         part, x = self.parts[name], self.jobs[name]["x"]
         part.eval()
-        with torch.inference_mode():
-            blocks = [
-                part.represent(as_tensor(x[at : at + FORWARD_ROWS])).shared.numpy()
-                for at in range(0, len(x), FORWARD_ROWS)
-            ]
-        return np.concatenate(blocks)
+        return in_blocks(lambda rows: part.represent(rows).shared, x, self.options["shared"])
 
     def _keep(self, found: LabelQuantizer) -> None:
         with torch.no_grad():
@@ -237,9 +232,7 @@ def make_network(name: str, job: Mapping[str, Any], options: JsonDict) -> Shared
         torch.manual_seed(derive_seed(options["seed"], name, "initial weights"))
         network = build(job["x"].shape[1], options)
     if options["standardize"]:
-        mean, scale = standardization(job["x"])
-        scaling = {"mean": torch.from_numpy(mean), "scale": torch.from_numpy(scale)}
-        network.inputs.load_state_dict(scaling)
+        set_scaling(network.inputs, job["x"])
     return network
 
 

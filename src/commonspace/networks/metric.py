@@ -50,6 +50,7 @@ class MetricBranch(nn.Module):
         standardize: tuple[AnyArray, AnyArray] | None = None,
     ) -> None:
         super().__init__()
+        self.n_features = n_features
         self.inputs: nn.Module = nn.Identity() if standardize is None else Standardize(*standardize)
         self.clamps = standardize is not None
         self.dropout = nn.Dropout(input_dropout)
