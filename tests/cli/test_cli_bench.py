@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import shutil
+
 import numpy as np
 import pytest
 from command_line import ran, run
 
-import commonspace
-from commonspace.benchmarks import ablation, recipe, sequential, train
+from commonspace.benchmarks import ablation, cells, recipe, sequential, train
 from commonspace.data import make_dataset
 from commonspace.methods import SDML, sdml, sdml_training
 from commonspace.networks import posterior
@@ -96,7 +97,7 @@ def test_recipe_fills_a_table_and_tests_it(tiny_recipes):
     assert [test["against"] for test in found["tests"]] == ["SM", "SDML.paper"]
     for test in found["tests"]:
         assert 0 < test["p"] <= test["p_holm"] <= 1 and np.isfinite(test["difference"])
-    assert len(done.err.splitlines()) == 5 and "seed 1" in done.err  # 1 + 2 + 2 cells
+    assert len(done.err.splitlines()) == 5 and "SDML-1: " in done.err  # 1 + 2 + 2 cells
 
 
 def test_recipe_keeps_finished_cells_and_prints_two_tables(tiny_recipes):
@@ -188,21 +189,35 @@ def test_sequential_fills_a_table_tests_it_and_draws_it(tiny_recipes, tmp_path):
     assert len(first.err.splitlines()) == 2 + 2 + 1  # one run stands for all orders of joint
 
 
-def test_a_finished_run_is_another_one_once_anything_it_depends_on_changes(monkeypatch, tmp_path):
-    data = make_dataset(n_items=40, dims={"image": 5, "text": 4}, seed=0)
-    train, test = data["train"], data["test"]
-    trial = sequential.Trial("tiny", "hold", ("text", "image"), 0, sequential.Scale())
-    files = [trial.file(tmp_path, train, test), trial.file(tmp_path, train, train)]
-    assert files[0] == trial.file(tmp_path, train, test) and "tiny-hold-1-0-0-" in files[0].name
-    with monkeypatch.context() as patch:
-        patch.setitem(sequential.NETWORK, "width", 99)
-        files.append(trial.file(tmp_path, train, test))
-    with monkeypatch.context() as patch:
-        patch.setitem(sequential.CONTESTANTS, "hold", {"strength": 1.0})
-        files.append(trial.file(tmp_path, train, test))
-    monkeypatch.setattr(sequential.metadata, "version", lambda name: "99")
-    files.append(trial.file(tmp_path, train, test))
-    assert len(set(files)) == 5
+def test_a_cell_is_computed_once_and_again_when_what_it_depends_on_changes(monkeypatch, tmp_path):
+    said, computed = [], []
+
+    def get(name="tiny-SM-0", depends_on=("settings", "rows")):
+        kept = cells.Cells(tmp_path, said.append)
+        compute = lambda: computed.append(name) or {"mean_ap": 0.5}  # noqa: E731
+        return kept.get(name, depends_on, compute, lambda cell: f"{cell['mean_ap']:.2f}")
+
+    assert get() == get() == {"mean_ap": 0.5}
+    assert said == ["tiny-SM-0: 0.50"] and len(computed) == 1
+    get(depends_on=("settings", "other rows"))
+    get(name="tiny-SM-1")
+    monkeypatch.setattr(cells, "sources", lambda: "of another version")
+    get()
+    assert len(computed) == len(said) == len(list(tmp_path.iterdir())) == 4
+
+
+@pytest.mark.parametrize("bench", ["recipe", "ablation"])
+def test_other_rows_under_the_same_name_are_other_cells(bench, tiny_recipes, tmp_path):
+    asked = ("bench", bench, "--set", tiny_recipes, "--seeds", 1, "--cells", tmp_path / "cells")
+    asked += ("--method", "SM") if bench == "recipe" else ("--without", "dropout")
+    assert ran(*asked)["rows"] == ran(*asked)["rows"]
+    before = set((tmp_path / "cells").iterdir())
+    other = make_dataset(n_items=60, n_classes=3, dims={"image": 8, "text": 6}, noise=0.9, seed=8)
+    shutil.rmtree(tiny_recipes)
+    other.save(tiny_recipes)
+    ran(*asked)
+    after = set((tmp_path / "cells").iterdir())
+    assert before < after and len(after) == 2 * len(before)
 
 
 def test_sequential_names_what_it_does_not_know(tiny_recipes):
@@ -254,7 +269,6 @@ def test_codes_fill_a_table_pictures_and_a_study_of_rows(tiny_codes, tmp_path):
         "tiny_SDML_rows.png",
         "tiny_SDML_scope.png",
     ]
-    assert all(f"-{commonspace.__version__}" in p.name for p in (tmp_path / "cells").iterdir())
     again = run(*tiny_codes)
     assert again.code == 0 and not again.err and "Quantizer 4-bit" in again.out
 

@@ -6,7 +6,6 @@ recipe without the test split being looked at.
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -15,10 +14,10 @@ from typing import Any
 
 import numpy as np
 
+from commonspace.benchmarks.cells import Cells, settings
 from commonspace.benchmarks.recipe import SETS
 from commonspace.checks import not_found
 from commonspace.data import Dataset, load_dataset
-from commonspace.disk import write_json
 from commonspace.evaluation import Protocol, evaluate
 from commonspace.machine import describe_machine
 from commonspace.methods import SDML, sdml, sdml_training
@@ -71,7 +70,7 @@ def bench_ablation(
         preset: Among `PRESETS`.
         seeds: How many random states, from 0.
         root: Where the data sets are.
-        cells: Folder of finished cells; a cell there is not computed again.
+        cells: Folder of finished `Cells`.
         say: Called with a line after each cell.
 
     Returns:
@@ -83,17 +82,13 @@ def bench_ablation(
             raise not_found("factor", name, FACTORS)
     if preset not in PRESETS:
         raise not_found("preset", preset, PRESETS)
+    kept = Cells(cells, say)
     rows: list[JsonDict] = []
     for name in sets:
         parts = load_dataset(name, root=root)["train"].split(DEVELOPMENT, seed=SPLIT_SEED)
         found = {}
         for factor in dict.fromkeys(["nothing", *factors]):
-            scores = []
-            for seed in range(seeds):
-                slug = factor.replace(" ", "_")
-                path = Path(cells) / f"{Path(name).name}-{preset}-{slug}-{seed}.json"
-                scores.append(_cell(path, PRESETS[preset], factor, seed, parts))
-                say(f"{path.stem}: {scores[-1]['mean_ap']:.4f} {scores[-1]['mean_ap_within']:.4f}")
+            scores = [_cell(kept, name, preset, factor, seed, parts) for seed in range(seeds)]
             found[factor] = [
                 float(np.mean([score[key] for score in scores]))
                 for key in ("mean_ap", "mean_ap_within")
@@ -103,27 +98,28 @@ def bench_ablation(
 
 
 def _cell(
-    path: Path,
-    make: Callable[..., SDML],
-    factor: str,
-    seed: int,
-    parts: tuple[Dataset, Dataset],
+    kept: Cells, name: str, preset: str, factor: str, seed: int, parts: tuple[Dataset, Dataset]
 ) -> JsonDict:
-    if path.exists():
-        done: JsonDict = json.loads(path.read_text(encoding="utf-8"))
-        return done
     arguments, constants = FACTORS[factor]
-    start = time.perf_counter()
-    with _changed(constants):  # constants of this process: workers would not know of them
-        model = make(random_state=seed, **arguments).fit(parts[0], run=Run(jobs=1))
-        report = evaluate(model, parts[1], protocol=Protocol(within=True), n_bootstrap=0)
-    cell: JsonDict = {
-        "mean_ap": report.mean_ap,
-        "mean_ap_within": report.mean_ap_within,
-        "seconds": round(time.perf_counter() - start, 2),
-    }
-    write_json(path, cell)
-    return cell
+    learner = PRESETS[preset](random_state=seed, **arguments)
+
+    def compute() -> JsonDict:
+        start = time.perf_counter()
+        with _changed(constants):  # of this process: workers would not know of them
+            model = learner.fit(parts[0], run=Run(jobs=1))
+            report = evaluate(model, parts[1], protocol=Protocol(within=True), n_bootstrap=0)
+        seconds = round(time.perf_counter() - start, 2)
+        within = report.mean_ap_within
+        return {"mean_ap": report.mean_ap, "mean_ap_within": within, "seconds": seconds}
+
+    def tell(cell: JsonDict) -> str:
+        return f"{cell['mean_ap']:.4f} within {cell['mean_ap_within']:.4f}"
+
+    changes = [(module.__name__, constant, value) for module, constant, value in constants]
+    changes = [entry for entry in changes if not callable(entry[2])]  # known by its factor's name
+    rows = [part.fingerprint() for part in parts]
+    stem = f"{Path(name).name}-{preset}-{factor}-{seed}"
+    return kept.get(stem, (settings(learner), changes, rows), compute, tell)
 
 
 @contextmanager

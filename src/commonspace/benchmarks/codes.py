@@ -5,26 +5,23 @@ vectors; float queries of each modality are ranked against the decoded vectors o
 the float vectors too, takes the better of inner product, which is the asymmetric distance of SPDQ,
 and cosine, so that none loses by a choice of ours. "own codes" are those of a space that learns
 codes with its vectors, by `encode` and `decode` of a model of as many bits, over the float vectors
-of that same model. Finished cells are kept in a file each, as
-`bench_recipe` keeps them.
+of that same model.
 """
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Callable, Mapping, Sequence
-from importlib.metadata import version
 from itertools import permutations
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from commonspace.benchmarks.cells import Cells, settings
 from commonspace.benchmarks.coders import CODERS, OURS, OWN, Coder, UnfitError
 from commonspace.checks import check_range, not_found
-from commonspace.data import Dataset, load_dataset
-from commonspace.disk import write_json
+from commonspace.data import Dataset, Splits, load_dataset
 from commonspace.errors import InputError
 from commonspace.evaluation import Protocol, score_vectors
 from commonspace.machine import describe_machine
@@ -71,8 +68,7 @@ def bench_codes(
         seeds: How many random states, of the space and of the coder, from 0.
         sizes: Also learn 32-bit codebooks from fewer rows.
         root: Where the data sets are.
-        cells: Folder of finished cells, by version of the library; a cell there is not computed
-            again.
+        cells: Folder of finished `Cells`.
         plots: Folder for pictures; None draws none.
         say: Called with a line after each cell.
 
@@ -106,7 +102,7 @@ def bench_codes(
     if plots is not None:
         from commonspace.benchmarks.codes_plots import draw
 
-        curves = bench.curves(sets, spaces, methods)
+        curves = bench.curves(sets, spaces)
         result["plots"] = [str(path) for path in draw(rows, size_rows, curves, Path(plots))]
     return result
 
@@ -115,7 +111,9 @@ class _Bench:
     """The vectors of a set and a space, computed once, and the cells made of them."""
 
     def __init__(self, root: Any, cells: Path, say: Callable[[str], None]) -> None:
-        self.root, self.cells, self.say = root, cells, say
+        self.root, self.kept = root, Cells(cells, say)
+        self.done: dict[tuple[str, str, str, int, int, int | None], JsonDict] = {}
+        self._loaded: dict[str, Splits] = {}
         self._made: dict[tuple[str, str, int], tuple[Vectors, Vectors]] = {}
 
     def table(
@@ -148,45 +146,45 @@ class _Bench:
         return rows
 
     def curves(
-        self, sets: Sequence[str], spaces: Sequence[str], methods: Sequence[str]
+        self, sets: Sequence[str], spaces: Sequence[str]
     ) -> dict[tuple[str, str], dict[str, JsonDict]]:
-        """Precision within the first N of seed 0 at 32 bits, as far as there are cells."""
-        found: dict[tuple[str, str], dict[str, JsonDict]] = {}
-        for name in sets:
-            for space in spaces:
-                places = {FLOAT: self.place(name, space, FLOAT, 0, 0, None)}
-                places |= {m: self.place(name, space, m, STUDY_BITS, 0, None) for m in methods}
-                cells = {
-                    method: json.loads(path.read_text(encoding="utf-8"))
-                    for method, path in places.items()
-                    if path.exists()
-                }
-                found[name, space] = {m: c["scope"] for m, c in cells.items() if "scope" in c}
-        return found
-
-    def place(
-        self, name: str, space: str, method: str, bits: int, seed: int, size: int | None
-    ) -> Path:
-        rows = "" if size is None else f"-rows{size}"
-        parts = (Path(name).name, space, method, bits, f"{seed}{rows}", version("commonspace"))
-        stem = "-".join(map(str, parts)).replace(" ", "_")
-        return self.cells / f"{stem}.json"
+        """Precision within the first N of seed 0 at 32 bits, where that was asked for."""
+        return {
+            (name, space): {
+                method: cell["scope"]
+                for (n, s, method, bits, seed, size), cell in self.done.items()
+                if (n, s, seed, size) == (name, space, 0, None)
+                and bits == (0 if method == FLOAT else STUDY_BITS)
+                and "scope" in cell
+            }
+            for name in sets
+            for space in spaces
+        }
 
     def cell(
         self, name: str, space: str, method: str, bits: int, seed: int, size: int | None = None
     ) -> JsonDict:
-        path = self.place(name, space, method, bits, seed, size)
-        if path.exists():
-            kept: JsonDict = json.loads(path.read_text(encoding="utf-8"))
-            return kept
-        try:
-            found = self.compute(name, space, method, bits, seed, size)
-        except UnfitError as error:
-            found = {"skipped": str(error)}
-        write_json(path, found)
-        told = found["skipped"] if "skipped" in found else f"{found['mean_ap']:.4f}"
-        self.say(f"{path.stem}: {told}")
+        rows = "" if size is None else f"-rows{size}"
+        stem = f"{Path(name).name}-{space}-{method}-{bits}-{seed}{rows}"
+        known = [part.fingerprint() for part in self.data(name).values()]
+
+        def compute() -> JsonDict:
+            try:
+                return self.compute(name, space, method, bits, seed, size)
+            except UnfitError as error:
+                return {"skipped": str(error)}
+
+        def tell(cell: JsonDict) -> str:
+            return str(cell["skipped"]) if "skipped" in cell else f"{cell['mean_ap']:.4f}"
+
+        found = self.kept.get(stem, (settings(SPACES[space](seed)), known), compute, tell)
+        self.done[name, space, method, bits, seed, size] = found
         return found
+
+    def data(self, name: str) -> Splits:
+        if name not in self._loaded:
+            self._loaded = {name: load_dataset(name, root=self.root)}
+        return self._loaded[name]
 
     def compute(
         self, name: str, space: str, method: str, bits: int, seed: int, size: int | None
@@ -201,7 +199,7 @@ class _Bench:
 
     def own(self, name: str, space: str, bits: int, seed: int) -> JsonDict:
         """What a space's own codes keep of the float vectors of the same model."""
-        data = load_dataset(name, root=self.root)
+        data = self.data(name)
         model = SPACES[space](seed)
         model = type(model)(**{**model.get_params(), "bits": bits})
         model.fit(data["train"], data.get("valid"), run=Run(jobs=1))
@@ -214,7 +212,7 @@ class _Bench:
     def vectors(self, name: str, space: str, seed: int) -> tuple[Vectors, Vectors]:
         key = (name, space, seed)
         if key not in self._made:
-            data = load_dataset(name, root=self.root)
+            data = self.data(name)
             model = SPACES[space](seed).fit(data["train"], data.get("valid"), run=Run(jobs=1))
             self._made[key] = _transform(model, data["train"]), _transform(model, data["test"])
         return self._made[key]

@@ -6,17 +6,16 @@ are kept in a file each, so that a long table can be stopped and taken up again.
 
 from __future__ import annotations
 
-import json
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from commonspace.benchmarks.cells import Cells, settings
 from commonspace.checks import not_found
 from commonspace.data import Splits, load_dataset
-from commonspace.disk import write_json
 from commonspace.evaluation import Protocol, Report, chance, evaluate, holm, sign_flip_p
 from commonspace.machine import describe_machine
 from commonspace.methods import MSDMML, SDML, SM, SPDQ, Ridge, Sequential
@@ -67,7 +66,7 @@ def bench_recipe(
         methods: Among `METHODS`. Those without randomness run once.
         seeds: How many random states, from 0.
         root: Where the data sets are.
-        cells: Folder of finished cells; a cell there is not computed again.
+        cells: Folder of finished `Cells`.
         jobs: Trainings at once.
         say: Called with a line after each cell.
 
@@ -80,50 +79,47 @@ def bench_recipe(
     for name in methods:
         if name not in METHODS:
             raise not_found("method", name, METHODS)
-    rows = []
+    kept = Cells(cells, say)
+    rows: list[JsonDict] = []
+    first: dict[str, dict[str, Report]] = {}
     for name in sets:
         data = load_dataset(name, root=root)
         rows.append(_chance(name, data))
+        first[name] = {}
         for method in methods:
             n = 1 if method in SEEDLESS else seeds
-            done = [_cell(name, data, method, seed, Path(cells), jobs, say) for seed in range(n)]
+            done = [_cell(kept, name, data, method, seed, jobs) for seed in range(n)]
             rows.append(_row(name, method, done))
+            first[name][method] = Report.from_dict(done[0]["report"])
     return {
         "bench": "recipe",
         "machine": describe_machine(),
         "rows": rows,
-        "tests": _tests(sets, methods, Path(cells)),
+        "tests": _tests(first),
         "ratios": {},
     }
 
 
 def _cell(
-    name: str,
-    data: Splits,
-    method: str,
-    seed: int,
-    cells: Path,
-    jobs: int | None,
-    say: Callable[[str], None],
+    kept: Cells, name: str, data: Splits, method: str, seed: int, jobs: int | None
 ) -> JsonDict:
-    path = _place(cells, name, method, seed)
-    if path.exists():
-        found: JsonDict = json.loads(path.read_text(encoding="utf-8"))
-        return found
-    start = time.perf_counter()
-    model = METHODS[method](seed).fit(data["train"], data.get("valid"), run=Run(jobs=jobs))
-    seconds = time.perf_counter() - start
-    report = evaluate(model, data["test"], protocol=_protocol(data))
-    cell = {"seconds": round(seconds, 2), "report": report.to_dict(per_query=True)}
-    write_json(path, cell)
-    cross, within = report.mean_ap, report.mean_ap_within
-    say(f"{name} {method} seed {seed}: {cross:.4f} within {within:.4f} in {seconds:.1f} s")
-    return cell
+    learner, protocol = METHODS[method](seed), _protocol(data)
 
+    def compute() -> JsonDict:
+        start = time.perf_counter()
+        model = learner.fit(data["train"], data.get("valid"), run=Run(jobs=jobs))
+        seconds = time.perf_counter() - start
+        report = evaluate(model, data["test"], protocol=protocol)
+        return {"seconds": round(seconds, 2), "report": report.to_dict(per_query=True)}
 
-def _place(cells: Path, name: str, method: str, seed: int) -> Path:
-    """Where a cell is kept; a data set given as a path goes by the name of its folder."""
-    return cells / f"{Path(name).name}-{method}-{seed}.json"
+    def tell(cell: JsonDict) -> str:
+        report = cell["report"]
+        scores = f"{report['mean_ap']:.4f} within {report['mean_ap_within']:.4f}"
+        return f"{scores} in {cell['seconds']:.1f} s"
+
+    rows = [part.fingerprint() for part in data.values()]
+    stem = f"{Path(name).name}-{method}-{seed}"
+    return kept.get(stem, (settings(learner), protocol, rows), compute, tell)
 
 
 def _protocol(data: Splits) -> Protocol:
@@ -157,7 +153,7 @@ def _row(name: str, method: str, cells: Sequence[JsonDict]) -> JsonDict:
     ndcg = [report["mean_ndcg"] for report in reports if "mean_ndcg" in report]
     spread = 1 if len(cells) > 1 else 0
     graded = {}
-    if len(ndcg) == len(reports):  # cells of older versions have none
+    if ndcg:
         inside = float(np.mean([report["mean_ndcg_within"] for report in reports]))
         graded = {"mean_ndcg": float(np.mean(ndcg)), "sd_ndcg": float(np.std(ndcg, ddof=spread))}
         graded["mean_ndcg_within"] = inside
@@ -174,14 +170,13 @@ def _row(name: str, method: str, cells: Sequence[JsonDict]) -> JsonDict:
     }
 
 
-def _tests(sets: Sequence[str], methods: Sequence[str], cells: Path) -> list[JsonDict]:
+def _tests(first: Mapping[str, Mapping[str, Report]]) -> list[JsonDict]:
     """SDML against each other method on each set: difference of mean AP, and its p at seed 0."""
     tests: list[JsonDict] = []
-    for name in sets if "SDML" in methods else ():
-        ours = _report(_place(cells, name, "SDML", 0))
-        for method in methods:
-            if method != "SDML":
-                theirs = _report(_place(cells, name, method, 0))
+    for name, reports in first.items():
+        ours = reports.get("SDML")
+        for method, theirs in reports.items():
+            if ours is not None and method != "SDML":
                 difference = ours.mean_ap - theirs.mean_ap
                 p = sign_flip_p(_paired(ours, theirs))
                 tests.append({"set": name, "against": method, "difference": difference, "p": p})
@@ -200,7 +195,3 @@ def _paired(ours: Report, theirs: Report) -> FloatArray:
     ]
     differences = np.concatenate(parts)
     return differences[~np.isnan(differences)]
-
-
-def _report(path: Path) -> Report:
-    return Report.from_dict(json.loads(path.read_text(encoding="utf-8"))["report"])

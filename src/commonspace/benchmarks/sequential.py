@@ -8,11 +8,9 @@ keeps modalities apart in the network: rotated inputs and gates.
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from importlib import metadata
 from itertools import permutations
 from math import factorial
 from pathlib import Path
@@ -20,9 +18,9 @@ from typing import Any
 
 import numpy as np
 
+from commonspace.benchmarks.cells import Cells, settings
 from commonspace.checks import check_range, not_found
 from commonspace.data import Dataset, load_dataset
-from commonspace.disk import sha256_bytes, write_json
 from commonspace.errors import InputError
 from commonspace.evaluation import Course, Protocol, holm, score_directions, sign_flip_p
 from commonspace.machine import describe_machine
@@ -91,19 +89,10 @@ class Trial:
         changes = CONTESTANTS[self.contestant]
         return Sequential(**{**settings, **changes}, random_state=self.seed)
 
-    def file(self, folder: Path, train: Dataset, test: Dataset) -> Path:
-        """Where its result is kept; the order is told by the places of the modalities.
-
-        The name ends in a digest of all that the result depends on: the version of the library,
-        the learner's settings and the rows. After a change of any of them, runs are new ones.
-        """
-        order = "-".join(str(train.modalities.index(name)) for name in self.order)
-        settings = sorted(self.learner().get_params(deep=False).items())
-        rows = train.fingerprint(), test.fingerprint()
-        known = repr((metadata.version("commonspace"), settings, vars(self.scale), rows))
-        digest = sha256_bytes(known.encode())[:16]
-        stem = f"{Path(self.set_name).name}-{self.contestant}-{order}-{self.seed}-{digest}"
-        return folder / f"{stem.replace(' ', '_')}.json"
+    def name(self, modalities: Sequence[str]) -> str:
+        """What its cell is called; the order is told by the places of the modalities."""
+        order = "-".join(str(modalities.index(name)) for name in self.order)
+        return f"{Path(self.set_name).name}-{self.contestant}-{order}-{self.seed}"
 
 
 def bench_sequential(
@@ -128,8 +117,7 @@ def bench_sequential(
         seeds: Random states of each order.
         scale: How large a run is.
         root: Where the data sets are.
-        cells: Folder of finished runs; a run there is not computed again, unless the library's
-            version, its settings or its rows have changed since.
+        cells: Folder of finished runs, as `Cells`.
         plot: Draw the results there, as PNG.
         say: Called with a line after each run.
 
@@ -146,6 +134,7 @@ def bench_sequential(
     for name in contestants:
         if name not in CONTESTANTS:
             raise not_found("contestant", name, CONTESTANTS)
+    kept = Cells(cells, say)
     rows: list[JsonDict] = []
     tests: list[JsonDict] = []
     ratios: dict[str, float] = {}
@@ -155,7 +144,7 @@ def bench_sequential(
         chosen = draw_orders(train.modalities, orders)
         runs = {
             who: [
-                _run(Trial(name, who, order, seed, scale), train, test, Path(cells), say)
+                _run(kept, Trial(name, who, order, seed, scale), train, test)
                 for order in (chosen if _has_order(who) else chosen[:1])
                 for seed in range(seeds)
             ]
@@ -266,21 +255,16 @@ def _some(data: Dataset, n: int) -> Dataset:
     return data.take(rows)
 
 
-def _run(
-    trial: Trial, train: Dataset, test: Dataset, cells: Path, say: Callable[[str], None]
-) -> JsonDict:
-    path = trial.file(cells, train, test)
-    if path.exists():
-        found: JsonDict = json.loads(path.read_text(encoding="utf-8"))
-        return found
-    cell = run_trial(trial, train, test)
-    write_json(path, cell)
-    course = Course.from_dict(cell)
-    say(
-        f"{trial.set_name} {trial.contestant} {','.join(trial.order)} seed {trial.seed}: "
-        f"{course.final:.4f}, forgot {course.forgetting:.4f}, {cell['seconds_in_all']:.1f} s"
-    )
-    return cell
+def _run(kept: Cells, trial: Trial, train: Dataset, test: Dataset) -> JsonDict:
+    def tell(cell: JsonDict) -> str:
+        course, names = Course.from_dict(cell), ",".join(trial.order)
+        scores = f"{course.final:.4f}, forgot {course.forgetting:.4f}"
+        return f"{scores} by {names} in {cell['seconds_in_all']:.1f} s"
+
+    rows = train.fingerprint(), test.fingerprint()
+    depends_on = settings(trial.learner()), trial.scale, rows
+    name = trial.name(train.modalities)
+    return kept.get(name, depends_on, lambda: run_trial(trial, train, test), tell)
 
 
 def _row(name: str, who: str, cells: Sequence[JsonDict]) -> JsonDict:

@@ -15,6 +15,16 @@ from commonspace.errors import InputError
 if TYPE_CHECKING:
     from commonspace.types import JsonDict
 
+Sets = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="NAME", help="A known data set; may be repeated."),
+]
+Seeds = Annotated[int, typer.Option(min=1, help="Random states, from 0.")]
+CellFolder = Annotated[
+    Path,
+    typer.Option(metavar="DIR", help="Finished pieces; those that nothing changed for are kept."),
+]
+
 app = typer.Typer(help="Measure speed and memory on this machine.", no_args_is_help=True)
 
 
@@ -87,19 +97,14 @@ def train(
 
 @app.command(epilog="Example: commonspace bench recipe --set wikipedia --method SDML --seeds 1")
 def recipe(
-    sets: Annotated[
-        list[str] | None,
-        typer.Option("--set", metavar="NAME", help="A known data set; may be repeated."),
-    ] = None,
+    sets: Sets = None,
     methods: Annotated[
         list[str] | None,
         typer.Option("--method", metavar="NAME", help="Such as SM or SDML.paper; may be repeated."),
     ] = None,
-    seeds: Annotated[int, typer.Option(min=1, help="Random states, from 0.")] = 3,
+    seeds: Seeds = 3,
     data_root: DataRoot = None,
-    cells: Annotated[
-        Path, typer.Option(metavar="DIR", help="Finished cells; what is there is kept.")
-    ] = Path("build/bench/recipe"),
+    cells: CellFolder = Path("build/bench/recipe"),
     jobs: Annotated[
         int | None, typer.Option(min=1, help="Trainings at once [default: one a core].")
     ] = None,
@@ -115,27 +120,22 @@ def recipe(
         root=data_root,
         cells=cells,
         jobs=jobs,
-        say=lambda line: typer.echo(plain(line), err=True),
+        say=_say,
     )
     _show(result, json)
 
 
 @app.command(epilog="Example: commonspace bench ablation --set wikipedia --without dropout")
 def ablation(
-    sets: Annotated[
-        list[str] | None,
-        typer.Option("--set", metavar="NAME", help="A known data set; may be repeated."),
-    ] = None,
+    sets: Sets = None,
     factors: Annotated[
         list[str] | None,
         typer.Option("--without", metavar="PART", help="Part to take out; may be repeated."),
     ] = None,
     preset: Annotated[str, typer.Option(help="SDML or SDML.fast.")] = "SDML.fast",
-    seeds: Annotated[int, typer.Option(min=1, help="Random states, from 0.")] = 1,
+    seeds: Seeds = 1,
     data_root: DataRoot = None,
-    cells: Annotated[
-        Path, typer.Option(metavar="DIR", help="Finished cells; what is there is kept.")
-    ] = Path("build/bench/ablation"),
+    cells: CellFolder = Path("build/bench/ablation"),
     json: Json = False,
 ) -> None:
     """Take parts out of SDML's recipe, one at a time, on a share of the training rows."""
@@ -149,17 +149,14 @@ def ablation(
         seeds=seeds,
         root=data_root,
         cells=cells,
-        say=lambda line: typer.echo(plain(line), err=True),
+        say=_say,
     )
     _show(result, json)
 
 
 @app.command(epilog="Example: commonspace bench codes --set wikipedia --bits 32 --seeds 1")
 def codes(
-    sets: Annotated[
-        list[str] | None,
-        typer.Option("--set", metavar="NAME", help="A known data set; may be repeated."),
-    ] = None,
+    sets: Sets = None,
     spaces: Annotated[
         list[str] | None,
         typer.Option("--space", metavar="NAME", help="SDML or SPDQ; may be repeated."),
@@ -174,12 +171,10 @@ def codes(
             min=8, max=128, metavar="N", help="Of a code; may be repeated [default: 8 to 128]."
         ),
     ] = None,
-    seeds: Annotated[int, typer.Option(min=1, help="Random states, from 0.")] = 3,
+    seeds: Seeds = 3,
     sizes: Annotated[bool, typer.Option(help="Learn codebooks from fewer rows too.")] = False,
     data_root: DataRoot = None,
-    cells: Annotated[
-        Path, typer.Option(metavar="DIR", help="Finished cells; what is there is kept.")
-    ] = Path("build/bench/codes"),
+    cells: CellFolder = Path("build/bench/codes"),
     plots: Annotated[
         Path | None, typer.Option(metavar="DIR", help="Draw pictures into this folder.")
     ] = None,
@@ -198,7 +193,7 @@ def codes(
         root=data_root,
         cells=cells,
         plots=plots,
-        say=lambda line: typer.echo(plain(line), err=True),
+        say=_say,
     )
     _show(result, json)
 
@@ -214,7 +209,7 @@ def pixels(
     rate: Annotated[float, typer.Option(help="Learning rate of the other stages.")] = 4e-4,
     words: Annotated[int, typer.Option(min=1, help="Size of the vocabulary.")] = 1000,
     epochs: Annotated[int, typer.Option(min=1, help="Of both.")] = 10,
-    seeds: Annotated[int, typer.Option(min=1, help="Random states, from 0.")] = 2,
+    seeds: Seeds = 2,
     data_root: DataRoot = None,
     json: Json = False,
 ) -> None:
@@ -231,17 +226,14 @@ def pixels(
         epochs=epochs,
         seeds=seeds,
         root=data_root,
-        say=lambda line: typer.echo(plain(line), err=True),
+        say=_say,
     )
     _show(result, json)
 
 
 @app.command(epilog="Example: commonspace bench sequential --set digits --orders 5 --plot out.png")
 def sequential(
-    sets: Annotated[
-        list[str] | None,
-        typer.Option("--set", metavar="NAME", help="A known data set; may be repeated."),
-    ] = None,
+    sets: Sets = None,
     strategies: Annotated[
         list[str] | None,
         typer.Option("--strategy", metavar="NAME", help="Such as replay; may be repeated."),
@@ -253,9 +245,7 @@ def sequential(
     memory: Annotated[int, typer.Option(min=1, help="Rows remembered.")] = 200,
     steps: Annotated[int, typer.Option(min=1, help="Work of a stage.")] = 80,
     data_root: DataRoot = None,
-    cells: Annotated[
-        Path, typer.Option(metavar="DIR", help="Finished runs; what is there is kept.")
-    ] = Path("build/bench/sequential"),
+    cells: CellFolder = Path("build/bench/sequential"),
     plot: Annotated[Path | None, typer.Option(metavar="FILE", help="Draw it, as PNG.")] = None,
     json: Json = False,
 ) -> None:
@@ -271,9 +261,13 @@ def sequential(
         root=data_root,
         cells=cells,
         plot=plot,
-        say=lambda line: typer.echo(plain(line), err=True),
+        say=_say,
     )
     _show(result, json)
+
+
+def _say(line: str) -> None:
+    typer.echo(plain(line), err=True)
 
 
 def _widths(features: Sequence[str]) -> dict[str, int]:

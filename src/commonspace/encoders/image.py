@@ -81,9 +81,7 @@ class EfficientNetLite0Encoder:
                 an array of another type or shape; one picture instead of a list.
             MissingExtraError: The packages of the extra "image" are not installed.
         """
-        if isinstance(items, str | Path) or (isinstance(items, np.ndarray) and items.ndim < 4):
-            raise InputError("images: expected a list of images, got one. Pass [image].")
-        pictures = list(items)
+        pictures = as_pictures(items)
         out_ND = np.empty((len(pictures), self.dim), np.float32)
         for start in range(0, len(pictures), _BATCH):
             batch = [
@@ -105,6 +103,13 @@ class EfficientNetLite0Encoder:
     @cached_property
     def _network(self) -> Module:
         return efficientnet_lite0(self.size)
+
+
+def as_pictures(items: Any) -> list[Any]:
+    """The items of a list of pictures; one picture is none."""
+    if isinstance(items, str | Path) or (isinstance(items, np.ndarray) and items.ndim < 4):
+        raise InputError("images: expected a list of images, got one. Pass [image].")
+    return list(items)
 
 
 def efficientnet_lite0(size: int, *, pretrained: bool = True) -> Module:

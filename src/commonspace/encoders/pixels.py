@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 import numpy as np
 
 from commonspace.checks import check_range
-from commonspace.encoders.image import as_pixels
-from commonspace.errors import InputError
+from commonspace.encoders.image import as_pictures, as_pixels
 from commonspace.types import AnyArray, JsonDict
 
 if TYPE_CHECKING:
@@ -67,9 +66,7 @@ class PixelEncoder:
                 an array of another type or shape; one picture instead of a list.
             MissingExtraError: The packages of the extra "image" are not installed.
         """
-        if isinstance(items, str | Path) or (isinstance(items, np.ndarray) and items.ndim < 4):
-            raise InputError("images: expected a list of images, got one. Pass [image].")
-        pictures: list[Any] = list(items)
+        pictures = as_pictures(items)
         out_ND = np.empty((len(pictures), self.dim), np.uint8)
         for row, picture in enumerate(pictures):
             square = as_pixels(picture, self.side, f"image at row {row}", keep_aspect=True)

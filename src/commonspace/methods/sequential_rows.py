@@ -14,12 +14,12 @@ from torch import Tensor
 from commonspace.data import Modality
 from commonspace.methods.jobs import as_tensor, in_blocks, set_scaling
 from commonspace.methods.memory import Memory
-from commonspace.networks import Adapter, UnifiedTrunk
+from commonspace.networks import Adapter, UnifiedTrunk, filled
 from commonspace.space import Space
 from commonspace.types import AnyArray, Float32Array, JsonDict
 
 PCA_ROWS = 20_000  # components are those of so many rows, evenly spread
-FILL = 0.3  # share of the missing squared length that is put back, as in SDML's recipe
+FILL = 0.3  # share of the missing squared length that is put back; see `filled`
 KERNEL_AT_MEDIAN = 16.0  # minus the log of the identity kernel of two rows at median distance
 
 
@@ -176,7 +176,7 @@ def placed(
     length: float,
     frequencies: Float32Array,
 ) -> Tensor:
-    """Vectors of posteriors: z = P q + sqrt(FILL (M − ‖q‖²)) R v(a), as in `PosteriorEncoder`.
+    """Vectors of posteriors: z = P q + sqrt(FILL (M − ‖q‖²)) R v(a), see `PosteriorEncoder`.
 
     Args:
         q_BC: Posterior of the classes.
@@ -186,16 +186,13 @@ def placed(
         length: M, the mean squared norm of a label vector.
         frequencies: Of the features, see `make_frequencies`.
     """
-    z_BE = q_BC @ torch.tensor(space.P.T)
-    half = (own[1] - own[0]) // 2
+    p_CE, half = torch.tensor(space.P.T), (own[1] - own[0]) // 2
     if not half:
-        return z_BE
+        return q_BC @ p_CE
     angles = a_BA @ torch.tensor(frequencies[:, :half])
     v_BF = torch.cat([angles.cos(), angles.sin()], dim=1) / half**0.5
-    missing = (length - q_BC.square().sum(dim=1, keepdim=True)).clamp(min=0)
     columns = torch.tensor(space.basis[:, own[0] : own[0] + 2 * half].T)
-    filled: Tensor = z_BE + (FILL * missing).sqrt() * v_BF @ columns
-    return filled
+    return filled(q_BC, v_BF, length, FILL) @ torch.cat([p_CE, columns])
 
 
 def under(arrays: Mapping[str, Any], prefix: str) -> Iterator[tuple[str, Any]]:

@@ -3,7 +3,7 @@
 from commonspace.networks.metric import MetricBranch
 from commonspace.networks.mlp import MLP, Standardize, l2_normalize
 from commonspace.networks.picture import PictureBranch
-from commonspace.networks.posterior import PosteriorEncoder
+from commonspace.networks.posterior import PosteriorEncoder, filled
 from commonspace.networks.sdml import SupervisedAutoencoder
 from commonspace.networks.spdq import Representations, SharedPrivateNetwork
 from commonspace.networks.unified import Adapter, UnifiedTrunk
@@ -19,5 +19,6 @@ __all__ = [
     "Standardize",
     "SupervisedAutoencoder",
     "UnifiedTrunk",
+    "filled",
     "l2_normalize",
 ]

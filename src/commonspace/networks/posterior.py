@@ -125,8 +125,20 @@ class PosteriorEncoder(nn.Module):
         if not self.components.shape[1]:
             return q_BC @ self.frame.T
         u_BF = functional.normalize(scaled_BD @ self.components - self.center, dim=1)
-        missing = (self.length - q_BC.square().sum(dim=1, keepdim=True)).clamp(min=0)
-        return torch.cat([q_BC, (FILL * missing).sqrt() * u_BF], dim=1) @ self.frame.T
+        return filled(q_BC, u_BF, self.length, FILL) @ self.frame.T
+
+
+def filled(q_BC: Tensor, u_BF: Tensor, length: Tensor | float, share: float) -> Tensor:
+    """Posteriors, and beside them unit vectors that put back a share of the missing length.
+
+    Args:
+        q_BC: Posteriors.
+        u_BF: Unit vectors.
+        length: M, the squared length that none is missing from.
+        share: τ, how much is put back.
+    """
+    missing_B1 = (length - q_BC.square().sum(dim=1, keepdim=True)).clamp(min=0)
+    return torch.cat([q_BC, (share * missing_B1).sqrt() * u_BF], dim=1)
 
 
 def _whitened(x_ND: Tensor, n: int) -> Tensor:

@@ -13,7 +13,6 @@ References:
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -75,17 +74,6 @@ def anchor_penalty(
     return 0.5 * torch.stack(terms).sum()
 
 
-class _Given(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx: Any, value: Tensor, gradients: tuple[Tensor, ...], *_: Tensor) -> Tensor:
-        ctx.gradients = gradients
-        return value.clone()
-
-    @staticmethod
-    def backward(ctx: Any, *scales: Tensor) -> Any:
-        return None, None, *(scales[0] * g for g in ctx.gradients)
-
-
 def with_gradients(
     value: Tensor, parameters: Sequence[Tensor], gradients: Sequence[Tensor]
 ) -> Tensor:
@@ -94,5 +82,5 @@ def with_gradients(
     So a rule that is no plain loss (a projection, a look-ahead, the way to a point, as in
     Reptile [4]) still trains in a loop that takes losses.
     """
-    out: Tensor = _Given.apply(value.detach(), tuple(gradients), *parameters)  # type: ignore[no-untyped-call]
-    return out
+    inner = _inner(parameters, [gradient.detach() for gradient in gradients])
+    return value.detach() + inner - inner.detach()
