@@ -4,12 +4,18 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import torch
+from sklearn.decomposition import PCA
+from sklearn.preprocessing import normalize
 
 import commonspace as cs
 from commonspace.data import Dataset, make_dataset
 from commonspace.errors import InputError
 from commonspace.evaluation import chance
+from commonspace.methods.calibration import calibrated_error, fit_temperature
 from commonspace.methods.sdml import EXPERTS, RELEASED_RATES
+from commonspace.methods.sdml_training import PosteriorPart
+from commonspace.networks.posterior import FILL
 from commonspace.training import Run
 
 SMALL = {"dim": 128, "hidden": (32,), "epochs": 3, "schedule": "serial"}
@@ -194,8 +200,6 @@ def test_serial_and_parallel_and_one_by_one_are_the_same_bits(label_kind):
 
 
 def test_what_is_learned_does_not_depend_on_the_threads_around_it():
-    import torch
-
     data = make_dataset(n_items=60, n_classes=3)
     before, first = torch.get_num_threads(), cs.SDML(**SMALL).fit(data["train"])
     try:
@@ -272,3 +276,63 @@ def test_the_data_say_how_many_steps():
     assert steps(10**6, 2) == (128, 7812)  # at least one pass
     assert steps(2000, effort=0.2) == (128, 60) and steps(2000, epochs=2) == (128, 30)
     assert steps(2000, batch_size=100) == (100, 400)
+
+
+@pytest.fixture(scope="module")
+def fitted_and_part():
+    """A fitted model, and what one of its modalities trained on, with the networks it found."""
+    data = make_dataset(n_items=200, n_classes=4, dims={"image": 12, "text": 9}, noise=0.8, seed=2)
+    train = data["train"]
+    model = cs.SDML(dim=64, hidden=(16,), epochs=8, schedule="serial").fit(train)
+    part = PosteriorPart(model._jobs(train, None, model.space_)["image"])
+    part.encoder.load_state_dict(model.networks_["image"].state_dict())
+    part.encoder.eval()
+    return model, part
+
+
+def test_every_network_holds_back_rows_of_its_own_and_learns_from_all_others(fitted_and_part):
+    _, part = fitted_and_part
+    n = len(part.x)
+    assert len(part.held) == len(part.networks) == 4
+    for key, held in part.held.items():
+        assert 0.05 * n < len(held) < 0.15 * n
+        np.testing.assert_array_equal(np.sort([*part.rows[key], *held]), np.arange(n))
+    assert len({tuple(held) for held in part.held.values()}) == 4
+
+
+def test_validation_rows_of_the_callers_leave_every_row_to_learn_from():
+    splits = make_dataset(n_items=100, n_classes=3, dims={"image": 6}, seed=0)
+    model = cs.SDML(**SMALL).fit(splits["train"], splits["test"])
+    job = model._jobs(splits["train"], splits["test"], model.space_)["image"]
+    part = PosteriorPart(job)
+    assert not part.held
+    assert all(len(rows) == len(part.x) for rows in part.rows.values())
+
+
+def test_what_is_kept_is_calibrated_and_selected_on_the_rows_held_back(fitted_and_part):
+    """The temperature, and the smallest error in the history, are those of the held rows alone."""
+    model, part = fitted_and_part
+    for k, (key, expert) in enumerate(part.networks.items()):
+        rows = part.held[key]
+        with torch.inference_mode():
+            logits = expert(part.encoder.standardized(torch.tensor(part.x[rows]))).double().numpy()
+        y = part.labels[rows].toarray().astype(float)
+        found = fit_temperature(logits, y, several=False)
+        assert float(part.encoder.temperature[k]) == pytest.approx(found, rel=1e-4)
+        smallest = min(entry[f"valid_loss/{key}"] for entry in model.history_["image"])
+        assert calibrated_error(logits, y, several=False) == pytest.approx(smallest, rel=1e-4)
+    assert len(set(part.encoder.temperature.tolist())) == 4
+
+
+def test_a_fitted_vector_has_its_components_in_its_own_place(fitted_and_part):
+    model, part = fitted_and_part
+    z = model.transform("image", part.x).astype(float)
+    q = z @ model.space_.P
+    first, end = model.space_.place("image")
+    own = z @ model.space_.basis[:, first:end]
+    expected = FILL * (1 - np.square(q).sum(axis=1))
+    np.testing.assert_allclose(np.square(own).sum(axis=1), expected, atol=1e-5)
+    scaled = np.clip((part.x - part.x.mean(axis=0)) / part.x.std(axis=0), -10, 10)
+    u = PCA(8, whiten=True).fit_transform(scaled)
+    cosines = normalize(own) @ normalize(own).T
+    np.testing.assert_allclose(cosines, normalize(u) @ normalize(u).T, atol=1e-3)
