@@ -133,8 +133,8 @@ def group_of(name: str) -> str:
         return "this library"
     if method in DEEP:
         return "deep"
-    needs_labels = getattr(methods, method).needs_labels
-    return "supervised" if needs_labels else "unsupervised"
+    cls = getattr(methods, method, None)
+    return "unsupervised" if cls is not None and not cls.needs_labels else "supervised"
 
 
 def by_group(names: Iterable[str]) -> list[str]:

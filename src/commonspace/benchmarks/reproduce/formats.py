@@ -122,9 +122,9 @@ def _protocol(table: JsonDict) -> str:
         return ""
     depth = "over all ranks" if made["k"] is None else f"over the first {made['k']} ranks"
     return (
-        f"Protocol: mAP {depth}, divided by the relevant items "
-        f"({made['divide_by']}), {made['metric']}, ties {made['ties']}, empty queries {made['empty']}; {table['seeds']} random states; 95 % "
-        "intervals by bootstrap over items."
+        f"Protocol: mAP {depth}, divided by the relevant items ({made['divide_by']}), "
+        f"{made['metric']}, ties {made['ties']}, empty queries {made['empty']}; "
+        f"{table['seeds']} random states; 95 % intervals by bootstrap over items."
     )
 
 
@@ -160,7 +160,7 @@ def grid(table: JsonDict, *, bold: bool = False) -> tuple[list[str], list[list[s
     letters = _letters(table)
     header = ["method"]
     for key in keys:
-        header += _headings(table, key, has_paper)
+        header += _headings(key, has_paper)
     header += [*(["against the best"] if tested else []), *(["why"] if has_paper else []), "notes"]
     rows = []
     for row in table["rows"]:
@@ -170,15 +170,17 @@ def grid(table: JsonDict, *, bold: bool = False) -> tuple[list[str], list[list[s
         cells += [_standing(row)] if tested else []
         cells += [" ".join(letters[reason] for reason in row.get("why", ()))] if has_paper else []
         cells += ["; ".join(_notes(row))]
-        rows.append(
-            [f"**{c}**" if c and at < 2 else c for at, c in enumerate(cells)]
-            if bold and row.get("best")
-            else cells
-        )
+        rows.append(_in_bold(header, cells) if bold and row.get("best") else cells)
     return _without_empty(header, rows)
 
 
-def _headings(table: JsonDict, key: str, has_paper: bool) -> list[str]:
+def _in_bold(header: Sequence[str], cells: Sequence[str]) -> list[str]:
+    marked = ("method", HEADINGS["mean"], "final")
+    pairs = zip(header, cells, strict=True)
+    return [f"**{cell}**" if cell and name in marked else cell for name, cell in pairs]
+
+
+def _headings(key: str, has_paper: bool) -> list[str]:
     name = HEADINGS.get(key, key)
     shown = [f"{name}: paper", name] if has_paper else [name]
     if has_paper:
@@ -203,11 +205,10 @@ def _texts(table: JsonDict, row: JsonDict, key: str, has_paper: bool) -> list[st
 
 
 def _standing(row: JsonDict) -> str:
-    if "p_holm" not in row and not row.get("best"):
-        return ""
-    if row.get("best"):
-        return "best" + (f" (p {_p(row['p_holm'])})" if "p_holm" in row else "")
-    return f"{'tied' if row['tied'] else ''} (p {_p(row['p_holm'])})".strip()
+    if "p_holm" not in row:
+        return "best" if row.get("best") else ""
+    word = "best" if row.get("best") else "tied" if row["tied"] else "behind"
+    return f"{word}, p {_p(row['p_holm'])}"
 
 
 def _p(value: float) -> str:
@@ -227,19 +228,26 @@ def _without_empty(header: list[str], rows: list[list[str]]) -> tuple[list[str],
     return [header[at] for at in kept], [[row[at] for at in kept] for row in rows]
 
 
-def to_markdown(table: JsonDict, *, level: int = 1) -> str:
-    """Heading, what was done, the table, and what its marks mean."""
-    title = f"{'#' * level} {table['title']}: {table['set']}"
-    parts = [title, *headline(table)]
+def to_markdown(table: JsonDict, *, level: int = 1, title: str | None = None) -> str:
+    """Heading, what was done, the table, and what its marks mean.
+
+    Args:
+        table: As `reproduce` yields it.
+        level: Of the heading.
+        title: Its text; None: the table's title and data set.
+    """
+    heading = f"{'#' * level} {title or ': '.join((table['title'], table['set']))}"
+    parts = [heading, *headline(table)]
     if table["skipped"]:
         parts.append(f"**Skipped.** {table['skipped']}")
     else:
         header, rows = grid(table, bold=True)
-        parts += [_markdown_grid(header, rows), *footnotes(table)]
+        parts += [markdown_grid(header, rows), *footnotes(table)]
     return "\n\n".join(parts) + "\n"
 
 
-def _markdown_grid(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+def markdown_grid(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """A table in Markdown; columns of nothing but numbers are aligned to the right."""
     lines = [header, ["---"] + ["---:" if _numeric(rows, at) else "---" for at in _rest(header)]]
     return "\n".join(f"| {' | '.join(map(_escaped, line))} |" for line in [*lines, *rows])
 
@@ -258,7 +266,7 @@ def _escaped(text: str) -> str:
 
 def summary(tables: Sequence[JsonDict]) -> tuple[list[str], list[list[str]]]:
     """A line a table: what became of it, which row is the best, and where SDML stands."""
-    header = ["recipe", "data", "", "best", "mAP", "SDML", "rows", "seconds"]
+    header = ["recipe", "data", "kind", "best", "mAP", "SDML", "rows", "seconds"]
     return header, [_line(table) for table in tables]
 
 
