@@ -150,7 +150,6 @@ def make_method(
         NotFoundError: No such method, preset or argument; the message lists those there are.
     """
     from commonspace import methods
-    from commonspace.benchmarks.contestants import presets
     from commonspace.checks import not_found
 
     names = {known.lower(): known for known in methods.__all__}
@@ -166,11 +165,19 @@ def make_method(
         arguments[key] = tuple(value) if isinstance(value, list) else value
     if seed is not None:
         arguments["random_state"] = seed
-    known = presets(cls)
-    if preset is not None and preset not in known:
-        raise not_found(f"preset of {cls.__name__}", preset, known)
+    presets = _presets(cls)
+    if preset is not None and preset not in presets:
+        raise not_found(f"preset of {cls.__name__}", preset, presets)
     made: Method = (cls if preset is None else getattr(cls, preset))(**arguments)
     return made
+
+
+def _presets(cls: type) -> list[str]:
+    return [
+        name
+        for name, value in vars(cls).items()
+        if isinstance(value, classmethod) and not name.startswith("_")
+    ]
 
 
 def _encoder_specs(texts: list[str] | None) -> dict[str, JsonDict | None]:
