@@ -1,7 +1,7 @@
-"""Which sources of the library a piece of code runs through, so that results know when they are old.
+"""Which sources of the library code runs through, so that results know when they are old.
 
-The imports of a module are read from its text, and theirs in turn. A name that a room's ``__init__``
-only passes on leads to the file it comes from, so that a new neighbour in a room changes nothing.
+The imports of a module are read from its text, and theirs in turn. A name that the ``__init__`` of
+a room only passes on leads to the file it comes from: a new neighbour in a room changes nothing.
 """
 
 from __future__ import annotations
