@@ -192,7 +192,10 @@ def _kept(bench: Bench, entry: Entry, what: str, compute: Any) -> JsonDict:
     learner = make(entry.name, 0, wanted)
     stem = f"{Path(bench.set_name).name}-{entry.label}-{what}"
     depends_on = (settings(learner), bench.parts.fingerprints())
-    return bench.kept.get(stem, depends_on, lambda: compute(learner), lambda cell: "done")
+    uses = (type(learner), PeakMemory)
+    return bench.kept.get(
+        stem, depends_on, lambda: compute(learner), lambda cell: "done", uses=uses
+    )
 
 
 def _plain_row(label: str, entry: Entry, figures: Mapping[str, float | None]) -> JsonDict:

@@ -163,7 +163,8 @@ def _cells(bench: Bench, entry: Entry) -> tuple[list[JsonDict], list[str]]:
         depends_on = (settings(learner), measure, rows)
         stem = f"{Path(bench.set_name).name}-{entry.name}-{seed}"
         compute, tell = _computing(learner, bench, measure), _telling(entry.label)
-        cells.append(bench.kept.get(stem, depends_on, compute, tell))
+        uses = (type(learner), fit_and_score)
+        cells.append(bench.kept.get(stem, depends_on, compute, tell, uses=uses))
     return cells, notes
 
 
