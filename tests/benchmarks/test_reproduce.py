@@ -119,7 +119,11 @@ def test_a_tiny_table_end_to_end(write, splits):
     assert cells["within"]["ours"] == report.mean_ap_within
     assert cells["image->audio"]["ours"] == report["image", "audio"].mean_ap
     assert cells["image->audio"]["low"] <= report["image", "audio"].mean_ap
-    assert cells["mean"]["low"] < report.mean_ap < cells["mean"]["high"]
+    for key in ("mean", "within", "all"):
+        assert cells[key]["low"] < cells[key]["ours"] < cells[key]["high"]
+    assert cells["all"]["ours"] == pytest.approx(
+        np.mean([s.mean_ap for s in report.scores.values()])
+    )
     assert rows["SDML"]["cells"]["mean"]["sd"] > 0 and cells["mean"]["sd"] is None
     assert rows["SM"]["cells"]["seconds"]["ours"] > 0
     assert sum(bool(row["best"]) for row in rows.values()) == 1
@@ -319,8 +323,8 @@ def test_all_forms_say_the_same(write, tmp_path):
     shown = {line[0]: dict(zip(header, line, strict=True)) for line in body}
     assert set(shown) == set(rows)
     for name, line in shown.items():
-        assert line["image->text"] == f"{rows[name]['cells']['image->text']['ours']:.4f}"
-        assert line["mAP, cross-modal"] == f"{rows[name]['cells']['mean']['ours']:.4f}"
+        assert line["image→text"] == f"{rows[name]['cells']['image->text']['ours']:.4f}"
+        assert line["mean mAP"] == f"{rows[name]['cells']['mean']['ours']:.4f}"
     best = next(row["label"] for row in table["rows"] if row["best"])
     assert f"| **{best}** |" in markdown
     assert "Study on other data" in markdown

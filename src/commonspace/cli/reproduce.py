@@ -146,8 +146,8 @@ def _show(table: JsonDict, shown: Format) -> None:
         print_line(line)
     if table["skipped"]:
         return print_line(f"skipped: {table['skipped']}\n")
-    print_table(*formats.grid(table))
-    for line in formats.footnotes(table):
+    print_table(*formats.grid(table, notes=False))
+    for line in [*formats.row_notes(table), *formats.footnotes(table)]:
         print_line(line)
     return print_line()
 

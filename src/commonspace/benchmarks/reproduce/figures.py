@@ -59,6 +59,10 @@ def _save(figure: Any, path: Path, caption: str) -> list[Picture]:
     return [(caption, path)]
 
 
+def _name(table: JsonDict) -> str:
+    return Path(table["set"]).name
+
+
 def _scored(table: JsonDict, key: str) -> list[JsonDict]:
     cells = [(row, row["cells"].get(key)) for row in table["rows"]]
     return [row for row, cell in cells if cell is not None and cell["ours"] is not None]
@@ -86,7 +90,7 @@ def _ranking(table: JsonDict, base: Path) -> list[Picture]:
     axes.set_xlim(left=0)
     axes.set_yticks(range(len(rows)), [row["label"] for row in rows], fontsize=8)
     axes.set_xlabel("mAP, mean over cross-modal directions, 95 % interval over items")
-    axes.set_title(f"{table['set']}")
+    axes.set_title(_name(table))
     axes.grid(axis="x", alpha=0.3)
     axes.legend(fontsize=7, loc="upper left")
     caption = "Filled: the best row, and rows that are not told apart from it. Cross: the paper."
@@ -114,7 +118,8 @@ def _sweeps(table: JsonDict, base: Path) -> list[Picture]:
     for at, row in enumerate(others):
         level = row["cells"]["mean"]["ours"]
         colour = "#7f7f7f" if row["group"] == "floor" else _LINES[(at + len(lines)) % len(_LINES)]
-        axes.axhline(level, color=colour, linestyle=":", linewidth=1.2, label=row["label"])
+        dash = ":" if row["group"] == "floor" else "--"
+        axes.axhline(level, color=colour, linestyle=dash, linewidth=1.2, label=row["label"])
     arguments = {row["at"]["argument"] for rows in lines.values() for row in rows}
     if arguments == {"bits"}:
         axes.set_xscale("log", base=2)
@@ -122,10 +127,10 @@ def _sweeps(table: JsonDict, base: Path) -> list[Picture]:
         axes.set_xticks(ticks, [str(tick) for tick in ticks])
     axes.set_xlabel(", ".join(sorted(arguments)))
     axes.set_ylabel("mAP")
-    axes.set_title(table["set"])
+    axes.set_title(_name(table))
     axes.grid(alpha=0.3)
     axes.legend(fontsize=7)
-    caption = "Bands: 95 % intervals over items. Dotted: rows that are not swept."
+    caption = "Bands: 95 % intervals over items. Dashed: rows that are not swept."
     return _save(figure, base.with_name(f"{base.name}.sweep.svg"), caption)
 
 
@@ -138,10 +143,16 @@ def _curves(table: JsonDict, base: Path) -> list[Picture]:
     chosen += [name for name in ("SM",) if name in kept and name not in chosen]
     if not chosen:
         return []
-    reports = {name: Report.from_dict(kept[name]) for name in chosen}
+    reports = {name: _between(Report.from_dict(kept[name])) for name in chosen}
     files = plot_curves(reports, base.with_name(f"{base.name}.curves"))
-    titles = {"pr": "Precision and recall", "scope": "Precision by scope", "map": "mAP@R"}
-    return [(f"{titles[f.stem.partition('_')[0]]} (random state 0).", f) for f in files]
+    caption = f"The {_DRAWN} best rows and SM, random state 0: precision by recall, scope, mAP@R."
+    return [(caption, file) for file in files]
+
+
+def _between(report: Report) -> Report:
+    """Directions between different modalities."""
+    scores = {(a, b): score for (a, b), score in report.scores.items() if a != b}
+    return Report(report.protocol, scores)
 
 
 def _losses(table: JsonDict, base: Path) -> list[Picture]:
@@ -178,27 +189,28 @@ def _growth(table: JsonDict, base: Path) -> list[Picture]:
     axes.set_xticks(middle, [key.removesuffix(" seconds") for key in keys], fontsize=8)
     axes.set_yscale("log")
     axes.set_ylabel("seconds")
-    axes.set_title(table["set"])
+    axes.set_title(_name(table))
     axes.grid(axis="y", alpha=0.3)
-    axes.legend(fontsize=7)
+    figure.legend(fontsize=7, loc="outside lower center", ncols=2)
     return _save(figure, base.with_name(f"{base.name}.growth.svg"), "Seconds of one more modality.")
 
 
 def _orders(table: JsonDict, base: Path) -> list[Picture]:
-    """What is left at the end against what was forgotten, a dot a strategy."""
-    rows = [r for r in _scored(table, "final") if r["cells"]["forgetting"]["ours"] is not None]
-    if not rows:
-        return []
-    figure = _figure(6.4, 4.4)
-    axes = figure.subplots()
-    for row in rows:
-        x, y = row["cells"]["forgetting"]["ours"], row["cells"]["final"]["ours"]
-        colour = "#0072B2" if row.get("best") else "#7f7f7f"
-        axes.plot([x], [y], marker="o", color=colour)
-        axes.annotate(row["label"], (x, y), xytext=(4, 3), textcoords="offset points", fontsize=7)
-    axes.set_xlabel("forgetting (mAP)")
-    axes.set_ylabel("mAP at the end")
-    axes.set_title(table["set"])
-    axes.grid(alpha=0.3)
-    caption = "Upper left is good: much is found at the end, little was forgotten."
+    """Every strategy a dot: what is found at the end, and what was forgotten."""
+    rows = sorted(_scored(table, "final"), key=lambda row: row["cells"]["final"]["ours"])
+    figure = _figure(9.0, 0.24 * len(rows) + 1.1)
+    panels = figure.subplots(1, 2, sharey=True)
+    names = {"final": "mAP at the end, ± over runs", "forgetting": "forgetting (mAP)"}
+    for axes, (key, name) in zip(panels, names.items(), strict=True):
+        for at, row in enumerate(rows):
+            cell = row["cells"][key]
+            if cell["ours"] is not None:
+                colour = "#0072B2" if row.get("best") or row.get("tied") else "#7f7f7f"
+                style = {"color": colour, "marker": "o", "capsize": 2}
+                axes.errorbar([cell["ours"]], [at], xerr=cell["sd"], **style)
+        axes.set_xlabel(name)
+        axes.grid(axis="x", alpha=0.3)
+    panels[0].set_yticks(range(len(rows)), [row["label"] for row in rows], fontsize=8)
+    figure.suptitle(_name(table))
+    caption = "Blue: the best strategy, and those that are not told apart from it."
     return _save(figure, base.with_name(f"{base.name}.orders.svg"), caption)

@@ -13,14 +13,15 @@ from commonspace.disk import atomic_file, safe_name, write_json
 from commonspace.types import JsonDict
 
 SCORE = "{:.4f}"
+WHOLE = 3  # columns of a paper that are shown with interval and deviation
 PLAIN_COLUMNS = ("seconds", "memory_mib")
 HEADINGS = {
-    "mean": "mAP, cross-modal",
-    "within": "mAP, within",
-    "all": "mAP, all tasks",
+    "mean": "mean mAP",
+    "within": "mAP within",
+    "all": "all tasks",
     "ndcg": "nDCG",
     "seconds": "fit, s",
-    "memory_mib": "memory, MiB",
+    "memory_mib": "MiB",
 }
 CSV_HEADER = (
     "recipe",
@@ -112,8 +113,7 @@ def headline(table: JsonDict) -> list[str]:
         first = f"{table['table']}: a plot; the paper prints no numbers."
     else:
         first = f"{table['table']}; published numbers: {table['source']}."
-    lines = [first, f"Data: {table['set']}.", table["paper"], _protocol(table), table["note"]]
-    return [line for line in lines if line]
+    return [line for line in (first, table["paper"], _protocol(table), table["note"]) if line]
 
 
 def _protocol(table: JsonDict) -> str:
@@ -124,7 +124,7 @@ def _protocol(table: JsonDict) -> str:
     return (
         f"Protocol: mAP {depth}, divided by the relevant items ({made['divide_by']}), "
         f"{made['metric']}, ties {made['ties']}, empty queries {made['empty']}; "
-        f"{table['seeds']} random states; 95 % intervals by bootstrap over items."
+        f"random states 0 to {table['seeds'] - 1}; 95 % intervals by bootstrap over items."
     )
 
 
@@ -133,7 +133,8 @@ def footnotes(table: JsonDict) -> list[str]:
     lines = [f"{letter}: {reason}" for reason, letter in _letters(table).items()]
     if any("best" in row for row in table["rows"]):
         lines.append(
-            "best: no other row has a larger cross-modal mean. tied: paired randomisation test "
+            "best: no other row has a larger mean mAP, over the directions between different "
+            "modalities. tied: paired randomisation test "
             f"against it, Holm-corrected over the table, p > {ALPHA:g}. The best row's p is that "
             "against the second."
         )
@@ -147,31 +148,52 @@ def _letters(table: JsonDict) -> dict[str, str]:
     return {reason: chr(ord("a") + at % 26) for at, reason in enumerate(reasons)}
 
 
-def grid(table: JsonDict, *, bold: bool = False) -> tuple[list[str], list[list[str]]]:
+def grid(
+    table: JsonDict, *, bold: bool = False, notes: bool = True
+) -> tuple[list[str], list[list[str]]]:
     """Header and rows of texts: for each shown column paper, ours, interval and deviation.
 
     Args:
         table: As `reproduce` yields it.
         bold: Mark the best row as Markdown does.
+        notes: With a column of notes on the rows; else `row_notes` tells them.
     """
     keys = [column["key"] for column in table["columns"] if column["shown"]]
     has_paper = table["source"] is not None
     tested = any("best" in row for row in table["rows"])
     letters = _letters(table)
     header = ["method"]
+    whole = _whole_columns(keys)
     for key in keys:
-        header += _headings(key, has_paper)
-    header += [*(["against the best"] if tested else []), *(["why"] if has_paper else []), "notes"]
+        header += _headings(key, has_paper, key in whole)
+    header += [*(["vs best"] if tested else []), *(["why"] if has_paper else [])]
+    header += ["notes"] if notes else []
     rows = []
     for row in table["rows"]:
         cells = [row["label"]]
         for key in keys:
-            cells += _texts(table, row, key, has_paper)
+            cells += _texts(table, row, key, has_paper, key in whole)
         cells += [_standing(row)] if tested else []
         cells += [" ".join(letters[reason] for reason in row.get("why", ()))] if has_paper else []
-        cells += ["; ".join(_notes(row))]
+        cells += ["; ".join(_notes(row))] if notes else []
         rows.append(_in_bold(header, cells) if bold and row.get("best") else cells)
     return _without_empty(header, rows)
+
+
+def _whole_columns(keys: Sequence[str]) -> set[str]:
+    """Columns with interval and deviation: all, or of many the means; files have them all."""
+    scores = [key for key in keys if key not in PLAIN_COLUMNS]
+    means = {"mean", "all"} & set(scores)
+    return means if means and len(scores) > WHOLE else set(scores)
+
+
+def row_notes(table: JsonDict) -> list[str]:
+    """A line for what rows have to tell, where there is no column for it."""
+    found: dict[str, list[str]] = {}
+    for row in table["rows"]:
+        if notes := _notes(row):
+            found.setdefault("; ".join(notes), []).append(row["label"])
+    return [f"{', '.join(labels)}: {notes}" for notes, labels in found.items()]
 
 
 def _in_bold(header: Sequence[str], cells: Sequence[str]) -> list[str]:
@@ -180,17 +202,14 @@ def _in_bold(header: Sequence[str], cells: Sequence[str]) -> list[str]:
     return [f"**{cell}**" if cell and name in marked else cell for name, cell in pairs]
 
 
-def _headings(key: str, has_paper: bool) -> list[str]:
-    name = HEADINGS.get(key, key)
-    shown = [f"{name}: paper", name] if has_paper else [name]
-    if has_paper:
-        shown += [f"{name}: 95 %", f"{name}: deviation"]
-    elif key == "mean":
-        shown += ["95 %"]
-    return shown
+def _headings(key: str, has_paper: bool, whole: bool) -> list[str]:
+    name = HEADINGS.get(key, key.replace("->", "\N{RIGHTWARDS ARROW}"))
+    if not has_paper:
+        return [name, "95 %"] if key == "mean" else [name]
+    return [f"{name}: paper", name, *([f"{name}: 95 %", f"{name}: deviation"] if whole else [])]
 
 
-def _texts(table: JsonDict, row: JsonDict, key: str, has_paper: bool) -> list[str]:
+def _texts(table: JsonDict, row: JsonDict, key: str, has_paper: bool, whole: bool) -> list[str]:
     cell = row["cells"][key]
     shape = SCORE if table["kind"] == "methods" and key not in PLAIN_COLUMNS else "{:.4g}"
     ours = "" if cell["ours"] is None else shape.format(cell["ours"])
@@ -201,25 +220,20 @@ def _texts(table: JsonDict, row: JsonDict, key: str, has_paper: bool) -> list[st
         return [ours, spread] if key == "mean" else [ours]
     paper = "" if cell["paper"] is None else f"{cell['paper']:g}"
     gap = "" if cell["deviation"] is None else f"{cell['deviation']:+.3f}"
-    return [paper, ours, spread, gap]
+    return [paper, ours, *([spread, gap] if whole else [])]
 
 
 def _standing(row: JsonDict) -> str:
     if "p_holm" not in row:
         return "best" if row.get("best") else ""
     word = "best" if row.get("best") else "tied" if row["tied"] else "behind"
-    return f"{word}, p {_p(row['p_holm'])}"
-
-
-def _p(value: float) -> str:
-    return "< 0.001" if value < 0.001 else f"= {value:.3f}"
+    p = row["p_holm"]
+    return f"{word}, {'p<0.001' if p < 0.001 else f'p={p:.3f}'}"
 
 
 def _notes(row: JsonDict) -> list[str]:
-    seeds = row["seeds"]
-    tail = [f"{seeds} random states"] if seeds is not None and seeds > 1 else []
     status = [] if row["status"] == "scored" else [row["status"]]
-    return [*status, *row["notes"], *tail]
+    return [*status, *row["notes"]]
 
 
 def _without_empty(header: list[str], rows: list[list[str]]) -> tuple[list[str], list[list[str]]]:
@@ -228,22 +242,18 @@ def _without_empty(header: list[str], rows: list[list[str]]) -> tuple[list[str],
     return [header[at] for at in kept], [[row[at] for at in kept] for row in rows]
 
 
-def to_markdown(table: JsonDict, *, level: int = 1, title: str | None = None) -> str:
-    """Heading, what was done, the table, and what its marks mean.
-
-    Args:
-        table: As `reproduce` yields it.
-        level: Of the heading.
-        title: Its text; None: the table's title and data set.
-    """
-    heading = f"{'#' * level} {title or ': '.join((table['title'], table['set']))}"
-    parts = [heading, *headline(table)]
-    if table["skipped"]:
-        parts.append(f"**Skipped.** {table['skipped']}")
-    else:
-        header, rows = grid(table, bold=True)
-        parts += [markdown_grid(header, rows), *footnotes(table)]
+def to_markdown(table: JsonDict) -> str:
+    """Heading, what was done, the table, and what its marks mean."""
+    parts = [f"# {table['title']}: {table['set']}", *headline(table), markdown_body(table)]
     return "\n\n".join(parts) + "\n"
+
+
+def markdown_body(table: JsonDict) -> str:
+    """The table and what its marks mean, or why there is none."""
+    if table["skipped"]:
+        return f"**Skipped.** {table['skipped']}"
+    header, rows = grid(table, bold=True)
+    return "\n\n".join([markdown_grid(header, rows), *footnotes(table)])
 
 
 def markdown_grid(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

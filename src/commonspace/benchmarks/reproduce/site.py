@@ -5,14 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from commonspace.benchmarks.reproduce.figures import draw
+from commonspace.benchmarks.reproduce.figures import Picture, draw
 from commonspace.benchmarks.reproduce.formats import (
+    headline,
+    markdown_body,
     markdown_grid,
     read_tables,
     stem,
     summary,
     to_csv,
-    to_markdown,
 )
 from commonspace.disk import atomic_file
 from commonspace.errors import InputError
@@ -84,17 +85,26 @@ def _machine(table: JsonDict) -> str:
 
 def _page(tables: Sequence[JsonDict], target: Path) -> str:
     """All data sets of a recipe: table, pictures, and the file of all figures."""
-    parts = [f"# {tables[0]['title']}"]
+    parts = [f"# {tables[0]['title']}", *headline(tables[0])]
     for table in tables:
-        parts.append(to_markdown(table, level=2, title=table["set"]))
-        if table["skipped"]:
-            continue
-        for caption, path in draw(table, target / FIGURES):
-            parts.append(f"![{caption}]({path.relative_to(target).as_posix()})\n\n{caption}")
-        name = f"{DATA}/{stem(table)}.csv"
-        _write(target / name, to_csv(table).rstrip("\n"))
-        parts.append(f"[All figures of this table, as CSV]({name})")
+        parts += [f"## {table['set']}", markdown_body(table)]
+        if not table["skipped"]:
+            parts += _pictures(draw(table, target / FIGURES), target)
+            name = f"{DATA}/{stem(table)}.csv"
+            _write(target / name, to_csv(table).rstrip("\n"))
+            parts.append(f"[All figures of this table, as CSV]({name})")
     return "\n\n".join(parts)
+
+
+def _pictures(pictures: Sequence[Picture], target: Path) -> list[str]:
+    """Pictures of one caption stand side by side above it."""
+    by_caption: dict[str, list[str]] = {}
+    for caption, path in pictures:
+        place = path.relative_to(target).as_posix()
+        width = " width=380" if path.suffix == ".png" else ""
+        picture = f"![{caption}]({place}){{ loading=lazy{width} }}"
+        by_caption.setdefault(caption, []).append(picture)
+    return [f"{' '.join(each)}\n\n{caption}" for caption, each in by_caption.items()]
 
 
 def _write(path: Path, text: str) -> Path:

@@ -42,32 +42,38 @@ ADD = "{label}, the new one alone"
 
 def convergence_table(bench: Bench) -> JsonDict:
     """Loss of each modality after some epochs; the curves hold all epochs (random state 0)."""
-    rows, curves = [], {}
-    keys: list[str] = []
+    rows, curves, shown = [], {}, set()
     for entry in bench.recipe.entries:
         cell = _kept(bench, entry, "losses", lambda learner: _losses(learner, bench))
         history = cell["history"]
         curves[entry.label] = history
         length = max(len(values) for values in history.values())
         epochs = np.unique(np.linspace(1, length, min(SHOWN_EPOCHS, length)).astype(int))
-        keys += [f"epoch {epoch}" for epoch in epochs if f"epoch {epoch}" not in keys]
+        shown |= {int(epoch) for epoch in epochs}
         for series, values in history.items():
             found = {f"epoch {e}": values[e - 1] for e in epochs if e <= len(values)}
             rows.append(_plain_row(f"{entry.label}, {series}", entry, found))
+    keys = [f"epoch {epoch}" for epoch in sorted(shown)]
     columns = [{"key": key, "shown": True} for key in keys]
     return {"columns": columns, "rows": _filled(rows, keys), "losses": curves}
 
 
 def _losses(learner: Any, bench: Bench) -> JsonDict:
+    """Losses by epoch, by modality or, where all train as one, once."""
     learner.fit(bench.parts.train, bench.parts.valid, run=Run(jobs=bench.jobs))
-    history = {
-        f"{name}, {key}": [float(epoch[key]) for epoch in epochs if key in epoch]
-        for name, epochs in learner.history_.items()
-        for key in (epochs[0] if epochs else {})
-        if "loss" in key
-    }
-    if not history:
+    found: dict[str, dict[str, list[float]]] = {}
+    for name, epochs in learner.history_.items():
+        for key in epochs[0] if epochs else ():
+            if key.endswith("loss"):
+                values = [float(epoch[key]) for epoch in epochs if key in epoch]
+                found.setdefault(key, {})[name] = values
+    if not found:
         raise InputError(f"{type(learner).__name__} keeps no losses by epoch")
+    history: dict[str, list[float]] = {}
+    for key, of in found.items():
+        same = len(of) > 1 and len({tuple(values) for values in of.values()}) == 1
+        once = {"joint": next(iter(of.values()))}
+        history |= {f"{name}, {key}": values for name, values in (once if same else of).items()}
     return {"history": history}
 
 

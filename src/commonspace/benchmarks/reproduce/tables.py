@@ -201,7 +201,8 @@ def _columns(bench: Bench, rows: Sequence[Row]) -> list[JsonDict]:
                 f"{bench.recipe.name}, key 'columns': expected some of {', '.join(keys)}, got "
                 f"{key!r}."
             )
-    return [{"key": key, "shown": key in shown} for key in keys]
+    order = [*shown, *(key for key in keys if key not in shown)]
+    return [{"key": key, "shown": key in shown} for key in order]
 
 
 def _set_out(bench: Bench, row: Row, columns: Sequence[JsonDict]) -> JsonDict:
@@ -237,7 +238,7 @@ def _cell(bench: Bench, row: Row, key: str) -> JsonDict:
         typical = np.median(known) if key in COSTS else np.mean(known)
         cell["ours"] = float(typical)
         cell["sd"] = float(np.std(known, ddof=1)) if len(known) > 1 else None
-        cell["low"], cell["high"] = _interval(row, key)
+        cell["low"], cell["high"] = _interval(bench, row, key)
     published, recipe = bench.recipe.published, bench.recipe
     if published is None:
         return cell
@@ -264,12 +265,18 @@ def _figure(row: Row, report: Report, at: int, key: str) -> float | None:
     return None if score is None else score.mean_ap
 
 
-def _interval(row: Row, key: str) -> tuple[float | None, float | None]:
-    """Of a direction or of the mean over directions; None of others."""
-    if key == MEAN and row.shares is not None:
-        return row.shares.interval()
+def _interval(bench: Bench, row: Row, key: str) -> tuple[float | None, float | None]:
+    """Of a direction, or of a mean over directions; None of others."""
+    known = list(row.reports[0].scores)
+    means = {
+        MEAN: [(a, b) for a, b in known if a != b],
+        WITHIN: [(a, b) for a, b in known if a == b],
+        ALL: known,
+    }
+    if means.get(key):
+        return shares(row.reports, bench.items, means[key]).interval()
     a, arrow, b = key.partition("->")
-    if not arrow or key in COSTS:
+    if not arrow:
         return None, None
     ap = np.mean([report.scores[a, b].ap for report in row.reports], axis=0)
     counted = ap[~np.isnan(ap)]
@@ -289,7 +296,7 @@ def _paper_rows(
             "name": None,
             "group": "paper",
             "status": PAPER,
-            "notes": ["not run here"],
+            "notes": [],
             "seeds": None,
             "why": [],
             "cells": {c["key"]: _paper_cell(recipe, name, c["key"]) for c in columns},
