@@ -87,6 +87,10 @@ CASES = {
     "Sequential": Case("Sequential", UNIFIED),
     "Sequential lookahead": Case("Sequential", {**UNIFIED, "strategy": "lookahead"}),
     "SM": Case("SM", {"C": 0.1}, random=False, grows=False, dim=None),
+    "GMLDA": Case("GMLDA", random=False),
+    "GMLDA items": Case("GMLDA", {"align": "items"}, random=False),
+    "MvDA": Case("MvDA", {"view_consistency": 0.0}, random=False),
+    "MvDA-VC": Case("MvDA", random=False),
 }
 
 

@@ -1,5 +1,7 @@
 """Every method under one contract: `__all__` is the only list there is."""
 
+from commonspace.methods.baselines.gmlda import GMLDA
+from commonspace.methods.baselines.mvda import MvDA
 from commonspace.methods.baselines.ridge import Ridge
 from commonspace.methods.baselines.sm import SM
 from commonspace.methods.msdmml import MSDMML
@@ -8,10 +10,12 @@ from commonspace.methods.sequential import Sequential
 from commonspace.methods.spdq import SPDQ
 
 __all__ = [
+    "GMLDA",
     "MSDMML",
     "SDML",
     "SM",
     "SPDQ",
+    "MvDA",
     "Ridge",
     "Sequential",
 ]
