@@ -10,7 +10,8 @@ from scipy.linalg import eigh
 
 from commonspace.data import Dataset, Labels
 from commonspace.errors import InputError
-from commonspace.types import FloatArray, IntArray
+from commonspace.methods.baselines.projection import Coordinates, coordinates
+from commonspace.types import AnyArray, FloatArray
 
 RANK = 1e-10  # a direction whose ratio is smaller, against the largest, separates nothing
 
@@ -39,11 +40,11 @@ class ClassMoments:
         return cls(counts, means, residual.T @ residual)
 
 
-def labelled_rows(train: Dataset, method: str) -> dict[str, IntArray]:
-    """Return the labelled rows of each modality, or raise if a modality or the class is alone."""
+def labelled_part(train: Dataset, method: str) -> Dataset:
+    """Return the labelled rows, or raise `InputError` if a modality has none, or all one class."""
     rows = {}
     for name, part in train.items():
-        rows[name] = np.flatnonzero(part.labels.labelled).astype(np.int64)
+        rows[name] = np.flatnonzero(part.labels.labelled)
         if not len(rows[name]):
             raise InputError(
                 f"modality {name!r}: {method} learns from labels, and none of its {len(part)} rows "
@@ -55,7 +56,19 @@ def labelled_rows(train: Dataset, method: str) -> dict[str, IntArray]:
             f"{method} separates classes: expected labelled rows of at least two, got rows of "
             f"{train.classes[present[0]]!r} alone."
         )
-    return rows
+    return train.take(rows)
+
+
+def coordinates_of(labelled: Dataset, *, standardize: bool) -> dict[str, Coordinates]:
+    """The coordinates of each modality."""
+    return {
+        name: coordinates(name, part.x, standardize=standardize) for name, part in labelled.items()
+    }
+
+
+def class_moments(labelled: Dataset, views: Mapping[str, Coordinates]) -> list[ClassMoments]:
+    """The moments of each modality, in their order."""
+    return [ClassMoments.of(views[name].rows, part.labels) for name, part in labelled.items()]
 
 
 def blocks(widths: Sequence[int]) -> list[slice]:
@@ -88,7 +101,12 @@ def leading_directions(
     return np.asarray(vectors[:, ::-1][:, :found])
 
 
-def cut(vectors: FloatArray, widths: Mapping[str, int]) -> dict[str, FloatArray]:
-    """Cut directions over the features of all modalities into the projection of each."""
-    places = blocks(list(widths.values()))
-    return {name: vectors[place] for name, place in zip(widths, places, strict=True)}
+def projections(
+    directions: FloatArray, views: Mapping[str, Coordinates]
+) -> dict[str, dict[str, AnyArray]]:
+    """Cut directions over all modalities into what is kept of each."""
+    places = blocks([view.width for view in views.values()])
+    return {
+        name: view.projection(directions[place])
+        for (name, view), place in zip(views.items(), places, strict=True)
+    }

@@ -19,16 +19,18 @@ from commonspace.data import Dataset
 from commonspace.methods.baselines.discriminant import (
     ClassMoments,
     blocks,
-    cut,
-    labelled_rows,
+    class_moments,
+    coordinates_of,
+    labelled_part,
     leading_directions,
+    projections,
 )
-from commonspace.methods.baselines.linear import Inputs, LinearMethod
 from commonspace.methods.baselines.pairing import matched_rows
+from commonspace.methods.baselines.projection import Coordinates, ProjectionMethod
 from commonspace.types import AnyArray, FloatArray
 
 
-class GMLDA(LinearMethod):
+class GMLDA(ProjectionMethod):
     """Generalized multiview linear discriminant analysis [1].
 
     For the directions w = (w₁, ..., w_m) of all modalities together::
@@ -38,15 +40,15 @@ class GMLDA(LinearMethod):
 
     A_v is the scatter of the class means of modality v, B_v that of its rows around them, and Z_v
     are its aligned samples: the class means, or all rows of items that every modality shows. One
-    generalised eigenproblem; rows without labels take no part but in pairs.
+    generalised eigenproblem; rows without labels take no part. Modalities of more than 1000
+    features, or more than rows, pass through principal components, as the authors advise.
 
     Args:
-        dim: Dimensions of the common space; None, and at most: the number of classes less one.
+        dim: Dimensions of the common space; at most the number of classes less one is found.
         alpha: α, how strongly the modalities are tied.
         align: What Z_v are: "classes", the class means, which needs no pairs, or "items".
         shrinkage: Ridge on B, as a share of the mean of its diagonal.
-        energy: Share of the variance kept in principal components, of modalities with more than
-            1000 features or more than rows.
+        standardize: Scale every feature to variance 1; else one scale for all.
         random_state: Unused; the problem has a closed form. Here for the contract.
 
     Differs from the paper: class means in Z_v are weighted by the square root of their number of
@@ -61,62 +63,56 @@ class GMLDA(LinearMethod):
         (4, 1)
     """
 
+    needs_labels: ClassVar[bool] = True
     multi_label: ClassVar[bool] = False
 
     def __init__(
         self,
         *,
-        dim: int | None = None,
+        dim: int = 256,
         alpha: float = 10.0,
         align: Literal["classes", "items"] = "classes",
         shrinkage: float = 0.1,
-        energy: float = 0.99,
+        standardize: bool = True,
         random_state: int = 0,
     ) -> None:
         self.dim = dim
         self.alpha = alpha
         self.align = align
         self.shrinkage = shrinkage
-        self.energy = energy
+        self.standardize = standardize
         self.random_state = random_state
 
     def _check_arguments(self) -> None:
-        check_range("dim", 1 if self.dim is None else self.dim, low=1, integer=True)
+        super()._check_arguments()
         check_range("alpha", self.alpha, low=0.0)
         check_one_of("align", self.align, ("classes", "items"))
         check_range("shrinkage", self.shrinkage, low=0.0)
-        check_range("energy", self.energy, low=1e-6, high=1.0)
 
     def _solve(self, train: Dataset) -> dict[str, dict[str, AnyArray]]:
-        rows = labelled_rows(train, "GMLDA")
-        inputs = {m: Inputs.of(p.x, rows[m], energy=self.energy) for m, p in train.items()}
-        moments = {
-            m: ClassMoments.of(inputs[m].z[rows[m]], part.labels.take(rows[m]))
-            for m, part in train.items()
-        }
-        between = self._between(moments, self._aligned(train, inputs, moments))
-        within = block_diag(*(moment.within for moment in moments.values()))
-        n_classes = int(np.any([m.counts > 0 for m in moments.values()], axis=0).sum())
-        count = min(self.dim or n_classes, n_classes - 1)
+        labelled = labelled_part(train, "GMLDA")
+        views = coordinates_of(labelled, standardize=self.standardize)
+        moments = class_moments(labelled, views)
+        aligned = self._aligned(labelled, views, moments)
+        between = self._between(moments, aligned)
+        within = block_diag(*(moment.within for moment in moments))
+        n_classes = int(np.any([moment.counts > 0 for moment in moments], axis=0).sum())
+        count = min(self.dim, n_classes - 1)
         found = leading_directions(between, within, count, shrinkage=self.shrinkage)
-        parts = cut(found, {m: given.z.shape[1] for m, given in inputs.items()})
-        return {m: given.stored(parts[m]) for m, given in inputs.items()}
+        return projections(found, views)
 
     def _aligned(
-        self, train: Dataset, inputs: Mapping[str, Inputs], moments: Mapping[str, ClassMoments]
+        self, labelled: Dataset, views: Mapping[str, Coordinates], moments: list[ClassMoments]
     ) -> list[FloatArray]:
         if self.align == "classes":
-            return [moment.means * np.sqrt(moment.counts)[:, None] for moment in moments.values()]
-        rows = matched_rows(train, pairing="items", seed=self.random_state)
-        return [given.z[rows[m]] for m, given in inputs.items()]
+            return [moment.means * np.sqrt(moment.counts)[:, None] for moment in moments]
+        rows = matched_rows(labelled, pairing="items", seed=self.random_state)
+        return [view.rows[rows[name]] for name, view in views.items()]
 
-    def _between(
-        self, moments: Mapping[str, ClassMoments], aligned: list[FloatArray]
-    ) -> FloatArray:
+    def _between(self, moments: list[ClassMoments], aligned: list[FloatArray]) -> FloatArray:
         joined = np.hstack(aligned)
         between = self.alpha * (joined.T @ joined)
-        for place, moment in zip(
-            blocks([z.shape[1] for z in aligned]), moments.values(), strict=True
-        ):
-            between[place, place] = (moment.means.T * moment.counts) @ moment.means
+        own = [(moment.means.T * moment.counts) @ moment.means for moment in moments]
+        for place, block in zip(blocks([len(block) for block in own]), own, strict=True):
+            between[place, place] = block
         return np.asarray(between)

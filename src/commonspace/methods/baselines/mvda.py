@@ -17,18 +17,20 @@ from commonspace.checks import check_range
 from commonspace.data import Dataset
 from commonspace.methods.baselines.discriminant import (
     ClassMoments,
-    cut,
-    labelled_rows,
+    class_moments,
+    coordinates_of,
+    labelled_part,
     leading_directions,
+    projections,
 )
-from commonspace.methods.baselines.linear import Inputs, LinearMethod
 from commonspace.methods.baselines.pairing import Pairing, matched_rows
+from commonspace.methods.baselines.projection import Coordinates, ProjectionMethod
 from commonspace.types import AnyArray, FloatArray
 
 DUAL_RIDGE = 1e-4  # of the dual coefficients, as a share of the trace, as in the released code
 
 
-class MvDA(LinearMethod):
+class MvDA(ProjectionMethod):
     """Multi-view discriminant analysis, with view consistency (MvDA-VC) or without (MvDA) [1].
 
     All projected rows of all modalities are one sample: with a mean μ_c of each class over all of
@@ -40,16 +42,16 @@ class MvDA(LinearMethod):
         wᵀ M w = Σ_{v<u} ‖β_v − β_u‖²,  β_v = (Z_v Z_vᵀ + ridge)⁻¹ Z_v w_v
 
     β_v writes w_v by the rows of modality v; M asks that rows of one item weigh alike in all
-    modalities. One generalised eigenproblem, solved for the ratio of the quadratic forms.
+    modalities. One generalised eigenproblem; rows without labels take no part. Modalities of more
+    than 1000 features, or more than rows, pass through principal components.
 
     Args:
-        dim: Dimensions of the common space; None, and at most: the number of classes less one.
+        dim: Dimensions of the common space; at most the number of classes less one is found.
         view_consistency: λ, as a share of the trace of S_W against that of M; 0 is MvDA, which
             needs no pairs.
         pairing: Which rows are one item to M, see `matched_rows`.
         shrinkage: Ridge on S_W + λ M, as a share of the mean of its diagonal.
-        energy: Share of the variance kept in principal components, of modalities with more than
-            1000 features or more than rows.
+        standardize: Scale every feature to variance 1; else one scale for all.
         random_state: Seed of ``pairing="classes"``.
 
     Differs from the paper: the ridge, and that λ is relative, as in the code released with later
@@ -63,54 +65,48 @@ class MvDA(LinearMethod):
     """
 
     needs_pairs: ClassVar[bool] = True
+    needs_labels: ClassVar[bool] = True
     multi_label: ClassVar[bool] = False
 
     def __init__(
         self,
         *,
-        dim: int | None = None,
+        dim: int = 256,
         view_consistency: float = 0.1,
         pairing: Pairing = "items",
         shrinkage: float = 0.1,
-        energy: float = 0.99,
+        standardize: bool = True,
         random_state: int = 0,
     ) -> None:
         self.dim = dim
         self.view_consistency = view_consistency
         self.pairing = pairing
         self.shrinkage = shrinkage
-        self.energy = energy
+        self.standardize = standardize
         self.random_state = random_state
 
     def _check_arguments(self) -> None:
-        check_range("dim", 1 if self.dim is None else self.dim, low=1, integer=True)
+        super()._check_arguments()
         check_range("view_consistency", self.view_consistency, low=0.0)
         check_range("shrinkage", self.shrinkage, low=0.0)
-        check_range("energy", self.energy, low=1e-6, high=1.0)
 
     def _solve(self, train: Dataset) -> dict[str, dict[str, AnyArray]]:
-        rows = labelled_rows(train, "MvDA")
-        inputs = {m: Inputs.of(p.x, rows[m], energy=self.energy) for m, p in train.items()}
-        moments = [
-            ClassMoments.of(inputs[m].z[rows[m]], part.labels.take(rows[m]))
-            for m, part in train.items()
-        ]
-        between, within, n_classes = scatter(moments)
-        if self.view_consistency > 0 and len(train) > 1:
-            within = within + self.view_consistency * self._disagreement(train, inputs, within)
-        count = min(self.dim or n_classes, n_classes - 1)
+        labelled = labelled_part(train, "MvDA")
+        views = coordinates_of(labelled, standardize=self.standardize)
+        between, within, n_classes = scatter(class_moments(labelled, views))
+        if self.view_consistency > 0:
+            within = within + self.view_consistency * self._disagreement(labelled, views, within)
+        count = min(self.dim, n_classes - 1)
         found = leading_directions(between, within, count, shrinkage=self.shrinkage)
-        parts = cut(found, {m: given.z.shape[1] for m, given in inputs.items()})
-        return {m: given.stored(parts[m]) for m, given in inputs.items()}
+        return projections(found, views)
 
     def _disagreement(
-        self, train: Dataset, inputs: Mapping[str, Inputs], within: FloatArray
+        self, labelled: Dataset, views: Mapping[str, Coordinates], within: FloatArray
     ) -> FloatArray:
-        """M, scaled to the trace of ``within``."""
-        rows = matched_rows(train, pairing=self.pairing, seed=self.random_state)
-        matrix = disagreement([given.z[rows[m]] for m, given in inputs.items()])
-        trace = float(np.trace(matrix))
-        return matrix * (float(np.trace(within)) / trace if trace > 0 else 0.0)
+        """M, scaled to the trace of S_W."""
+        rows = matched_rows(labelled, pairing=self.pairing, seed=self.random_state)
+        matrix = disagreement([view.rows[rows[name]] for name, view in views.items()])
+        return matrix * float(np.trace(within) / np.trace(matrix))
 
 
 def scatter(moments: list[ClassMoments]) -> tuple[FloatArray, FloatArray, int]:
