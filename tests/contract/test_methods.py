@@ -63,6 +63,13 @@ UNIFIED = {"dim": 8, "width": 12, "hidden": (16,), "steps": 10, "batch_size": 8,
 METRIC = {"dim": 8, "hidden": (16,), "epochs": 3, "batch_size": 16}
 PUBLISHED = {"standardize": False, "batch_norm": False, "init_std": 0.02, "schedule": "constant"}
 CASES = {
+    "CCA": Case("CCA", {"dim": 8}, random=False, unlabelled=True),
+    "CFA": Case("CFA", {"dim": 8}, random=False, unlabelled=True),
+    "KCCA": Case("KCCA", {"dim": 8, "landmarks": 20}, unlabelled=True),
+    "MCCA": Case("MCCA", {"dim": 8}, random=False, unlabelled=True),
+    "MLCCA": Case("MLCCA", {"dim": 8}, random=False),
+    "PLS": Case("PLS", {"dim": 8}, random=False, unlabelled=True),
+    "ThreeViewCCA": Case("ThreeViewCCA", {"dim": 8}, random=False, unlabelled=True),
     "SDML": Case("SDML", NETWORK),
     "SDML code": Case("SDML", {**NETWORK, "variant": "code", "standardize": True}, unlabelled=True),
     "SDML paper": Case(
