@@ -7,7 +7,6 @@ References:
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -16,7 +15,7 @@ from scipy import sparse
 from scipy.sparse.linalg import cg
 
 from commonspace.checks import check_range
-from commonspace.data import Dataset, Labels, Modality
+from commonspace.data import Dataset, Modality
 from commonspace.errors import InputError
 from commonspace.methods.baselines.graphs import (
     laplacian,
@@ -27,6 +26,8 @@ from commonspace.methods.baselines.graphs import (
 )
 from commonspace.methods.baselines.projection import Coordinates, ProjectionMethod, coordinates
 from commonspace.types import AnyArray, BoolArray, FloatArray, IntArray
+
+LONE = 1e-9  # weight of no label at all, for items that the graph joins to none
 
 
 @dataclass
@@ -47,22 +48,22 @@ class Side:
     rough: FloatArray
     weights: FloatArray | None = None
 
+    def projected(self) -> FloatArray:
+        """``X U``, shape (rows, classes)."""
+        return np.asarray(self.view.rows @ np.asarray(self.weights))
+
 
 @dataclass
-class Targets:
+class Items:
     """What every item is drawn to: its labels, or those predicted for it.
 
     Attributes:
         labels: F, shape (items, classes).
         known: Which items have labels; their rows of F stay as they are.
-        rough: Sum of the Laplacians over the items of all modalities.
-        seen: In how many modalities each item stands.
     """
 
     labels: FloatArray
     known: BoolArray
-    rough: Any
-    seen: FloatArray
 
 
 class GSSSL(ProjectionMethod):
@@ -120,97 +121,107 @@ class GSSSL(ProjectionMethod):
             check_range(name, getattr(self, name), low=1, integer=True)
 
     def _solve(self, train: Dataset) -> dict[str, dict[str, AnyArray]]:
-        ids = np.unique(np.concatenate([part.items for part in train.values()]))
-        sides = {name: self._side(name, part, ids) for name, part in train.items()}
-        targets = _targets(train, sides, len(ids))
-        targets.labels = predicted(targets, np.zeros_like(targets.labels), held=False)
+        items, numbers = known_labels(train)
+        sides = {name: self._side(name, train[name], items, numbers[name]) for name in train}
+        both = list(sides.values())
+        rough = over_items(both, len(items.known))
+        items.labels = predicted(items, rough, [])
         losses = []
         for _ in range(self.iterations):
-            pulls = np.zeros_like(targets.labels)
-            for side in sides.values():
-                self._project(side, targets.labels[side.items])
-                pulls[side.items] += side.view.rows @ np.asarray(side.weights)
-            targets.labels = predicted(targets, pulls, held=True)
-            losses.append(self._objective(list(sides.values()), targets))
+            for side in both:
+                self._project(side, items.labels[side.items])
+            items.labels = predicted(items, rough, both)
+            losses.append(self._objective(both, items.labels, rough))
         history = [{"epoch": i, "train_loss": loss} for i, loss in enumerate(losses)]
         self.history_ = {name: history for name in train}
         return {n: s.view.projection(np.asarray(s.weights)) for n, s in sides.items()}
 
-    def _side(self, name: str, part: Modality, ids: AnyArray) -> Side:
+    def _side(self, name: str, part: Modality, items: Items, numbers: IntArray) -> Side:
+        if not items.known[numbers].any():
+            raise InputError(
+                f"modality {name!r}: GSSSL learns from labels, and none of its {len(part)} rows "
+                "has one, nor shows an item that has one elsewhere. Label some rows."
+            )
         view = coordinates(name, part.x)
-        graph = laplacian(label_graph(neighbour_graph(view.rows, self.neighbours), part.labels))
-        items = np.searchsorted(ids, part.items).astype(np.int64)
-        return Side(view, items, graph, roughness(view.rows, graph))
+        near = neighbour_graph(view.rows, self.neighbours)
+        graph = laplacian(label_graph(near, items.labels[numbers], items.known[numbers]))
+        return Side(view, numbers, graph, roughness(view.rows, graph))
 
     def _project(self, side: Side, labels: FloatArray) -> None:
         z = side.view.rows
         quadratic = z.T @ z + self.eta * side.rough
         side.weights = reweighted_step(quadratic, z.T @ labels, self.gamma, side.weights)
 
-    def _objective(self, sides: list[Side], targets: Targets) -> float:
-        f = targets.labels
-        total = float((f * (targets.rough @ f)).sum())
+    def _objective(self, sides: list[Side], f: FloatArray, rough: Any) -> float:
+        total = float((f * (rough @ f)).sum())
         for side in sides:
             u = np.asarray(side.weights)
-            total += float(np.square(side.view.rows @ u - f[side.items]).sum())
+            total += float(np.square(side.projected() - f[side.items]).sum())
             total += self.eta * float((u * (side.rough @ u)).sum())
             total += self.gamma * float(row_norms(u).sum())
         return total
 
 
-def label_graph(graph: sparse.csr_array, labels: Labels) -> sparse.csr_array:
+def known_labels(train: Dataset) -> tuple[Items, dict[str, IntArray]]:
+    """Number the items, and take the mean of an item's labels where several rows have some.
+
+    Returns:
+        The items, unknown labels being zero, and the number of the item of each row.
+    """
+    ids = np.unique(np.concatenate([part.items for part in train.values()]))
+    numbers = {m: np.searchsorted(ids, part.items).astype(np.int64) for m, part in train.items()}
+    total, count = np.zeros((len(ids), len(train.classes))), np.zeros(len(ids))
+    for name, part in train.items():
+        rows = numbers[name][part.labels.known]
+        total[rows] += part.labels.dense()[part.labels.known]
+        count[rows] += 1
+    return Items(total / np.maximum(count, 1)[:, None], count > 0), numbers
+
+
+def label_graph(graph: sparse.csr_array, labels: FloatArray, known: BoolArray) -> sparse.csr_array:
     """Weigh the edges between rows of known labels by the cosine of their label vectors."""
     edges = graph.tocoo()
     first, second = edges.coords
-    lengths = np.sqrt(np.asarray(labels.weights.power(2).sum(axis=1)))
-    unit = sparse.csr_array(labels.weights.multiply(1 / np.maximum(lengths, 1e-12)[:, None]))
+    lengths = np.linalg.norm(labels, axis=1, keepdims=True)
+    unit = sparse.csr_array(labels / np.where(lengths > 0, lengths, 1))
     alike = np.asarray(unit[first].multiply(unit[second]).sum(axis=1))
-    both = labels.known[first] & labels.known[second]
-    weights = np.where(both, alike, 1.0)
+    weights = np.where(known[first] & known[second], alike, 1.0)
     out = sparse.csr_array((weights, (first, second)), shape=graph.shape)
     out.eliminate_zeros()
     return out
 
 
-def predicted(targets: Targets, pulls: FloatArray, held: bool) -> FloatArray:
-    """Return F with the rows of items without labels solved for.
+def over_items(sides: list[Side], n_items: int) -> Any:
+    """Sum of the Laplacians, from rows to the items that they show; sparse."""
+    total = sparse.csr_array((n_items, n_items))
+    for side in sides:
+        edges = side.graph.tocoo()
+        place = tuple(side.items[axis] for axis in edges.coords)
+        total = total + sparse.csr_array((edges.data, place), shape=total.shape)
+    return total
+
+
+def predicted(items: Items, rough: Any, sides: list[Side]) -> FloatArray:
+    """Return F with the rows of items without labels solved for, by conjugate gradients.
 
     Args:
-        targets: F so far, and the graph.
-        pulls: Sum of the projections of each item's rows, ``Σ_v X_v U_v``, shape of F.
-        held: Whether there are projections to stay near; else the graph alone speaks, and items
-            that it joins to no label get none.
+        items: F so far; where the search starts.
+        rough: Sum of the Laplacians over the items.
+        sides: Whose projections F stays near; with none the graph alone speaks, and items that it
+            joins to no label get none.
     """
-    free = np.flatnonzero(~targets.known)
-    f = targets.labels.copy()
+    f, free = items.labels.copy(), np.flatnonzero(~items.known)
     if not len(free):
         return f
-    rough = sparse.csr_array(targets.rough)[free]
-    own = targets.seen[free] if held else np.full(len(free), 1e-9)
-    system = sparse.csr_array(rough[:, free] + sparse.diags_array(own))
-    right = (pulls[free] if held else 0.0) - rough[:, targets.known] @ f[targets.known]
+    pulls, seen = np.zeros_like(f), np.zeros(len(f))
+    for side in sides:
+        pulls[side.items] += side.projected()
+        seen[side.items] += 1
+    row = sparse.csr_array(rough)[free]
+    own = seen[free] if sides else np.full(len(free), LONE)
+    system = sparse.csr_array(row[:, free] + sparse.diags_array(own))
+    right = pulls[free] - row[:, items.known] @ f[items.known]
     scale = sparse.diags_array(1 / system.diagonal())
     for k in range(f.shape[1]):
         f[free, k], _ = cg(system, right[:, k], x0=f[free, k], rtol=1e-8, M=scale)
     return f
-
-
-def _targets(train: Dataset, sides: Mapping[str, Side], n_items: int) -> Targets:
-    """Start from what is known: the mean of an item's labels where several rows have some."""
-    total, count = np.zeros((n_items, len(train.classes))), np.zeros(n_items)
-    seen, rough = np.zeros(n_items), sparse.csr_array((n_items, n_items))
-    for name, part in train.items():
-        items, known = sides[name].items, part.labels.known
-        total[items[known]] += part.labels.dense()[known]
-        count[items[known]] += 1
-        seen[items] += 1
-        edges = sides[name].graph.tocoo()
-        place = tuple(items[axis] for axis in edges.coords)
-        rough = rough + sparse.csr_array((edges.data, place), shape=rough.shape)
-    for name, side in sides.items():
-        if not count[side.items].any():
-            raise InputError(
-                f"modality {name!r}: GSSSL learns from labels, and none of its {len(side.items)} "
-                "rows has one, nor an item that has one elsewhere. Label some rows."
-            )
-    return Targets(total / np.maximum(count, 1)[:, None], count > 0, rough, seen)
