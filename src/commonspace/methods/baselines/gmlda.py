@@ -73,7 +73,7 @@ class GMLDA(ProjectionMethod):
         dim: int = 256,
         alpha: float = 10.0,
         align: Literal["classes", "items"] = "classes",
-        shrinkage: float = 0.1,
+        shrinkage: float = 0.3,
         standardize: bool = True,
         random_state: int = 0,
     ) -> None:

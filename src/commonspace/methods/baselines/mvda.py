@@ -74,7 +74,7 @@ class MvDA(ProjectionMethod):
         dim: int = 256,
         view_consistency: float = 0.1,
         pairing: Pairing = "items",
-        shrinkage: float = 0.1,
+        shrinkage: float = 0.3,
         standardize: bool = True,
         random_state: int = 0,
     ) -> None:
