@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import doctest
+
 import numpy as np
 import pytest
 from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
@@ -10,6 +12,7 @@ import commonspace as cs
 from commonspace.data import Dataset, make_dataset
 from commonspace.errors import InputError
 from commonspace.methods import GMLDA
+from commonspace.methods.baselines import gmlda
 
 DIMS = {"image": 5, "text": 4, "audio": 3}
 
@@ -142,3 +145,7 @@ def test_arguments_out_of_range_are_named(arguments):
     data = make_dataset(n_items=20, n_classes=2)["train"]
     with pytest.raises(InputError, match=next(iter(arguments))):
         GMLDA(**arguments).fit(data)
+
+
+def test_the_example():
+    assert doctest.testmod(gmlda).attempted and not doctest.testmod(gmlda).failed

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import doctest
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,7 @@ from commonspace.data import Dataset, make_dataset
 from commonspace.errors import InputError, NotFittedError, NotFoundError
 from commonspace.methods import ZeroShot
 from commonspace.methods.base import Method
+from commonspace.methods.baselines import zero_shot
 
 CLIP = {"image": {"id": "clip-image"}, "text": {"id": "clip-text"}}
 
@@ -117,3 +119,7 @@ def test_the_rest_of_the_contract():
         model.transform("txet", np.eye(4))
     with pytest.raises(InputError, match="'image': expected finite numbers"):
         model.transform("image", [[np.nan, 0, 0, 0]])
+
+
+def test_the_example():
+    assert doctest.testmod(zero_shot).attempted and not doctest.testmod(zero_shot).failed

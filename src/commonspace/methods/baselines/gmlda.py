@@ -46,7 +46,7 @@ class GMLDA(ProjectionMethod):
     Args:
         dim: Dimensions of the common space; at most the number of classes less one is found.
         alpha: α, how strongly the modalities are tied. Below 1, directions in which they oppose
-            each other can be among the best.
+            each other can be among the best, and retrieval across them falls towards chance.
         align: What Z_v are: "classes", the class means, which needs no pairs, or "items".
         shrinkage: Ridge on B, as a share of the mean of its diagonal.
         standardize: Scale every feature to variance 1; else one scale for all.

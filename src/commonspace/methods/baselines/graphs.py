@@ -17,7 +17,10 @@ FLOOR = 1e-6  # length that is added, squared, to a row of P, so that its norm h
 
 
 def neighbour_graph(z_ND: FloatArray, neighbours: int) -> sparse.csr_array:
-    """Join each row to its nearest rows, both ways, by edges of weight 1; shape (N, N), sparse."""
+    """Join each row to its nearest rows, both ways, by edges of weight 1; shape (N, N), sparse.
+
+    All distances are looked at, a block of rows at a time: time grows with N², memory with N.
+    """
     from sklearn.neighbors import kneighbors_graph
 
     n = len(z_ND)
