@@ -16,7 +16,12 @@ from scipy import sparse
 from commonspace.checks import check_range
 from commonspace.data import Dataset, Modality
 from commonspace.errors import InputError
-from commonspace.methods.baselines.projection import ProjectionMethod, coordinates, whitening
+from commonspace.methods.baselines.projection import (
+    ProjectionMethod,
+    coordinates,
+    projections,
+    whitening,
+)
 from commonspace.types import AnyArray, Float32Array, FloatArray, IntArray
 
 BLOCK = 1 << 22  # label distances held at once
@@ -80,9 +85,7 @@ class MLCCA(ProjectionMethod):
             _Groups.of(views[name].rows, part.labels.dense()) for name, part in labelled.items()
         )
         weights = self._directions(*correspondence(first, second, self.neighbours, self.sigma))
-        return {
-            name: view.projection(w) for (name, view), w in zip(views.items(), weights, strict=True)
-        }
+        return projections(views, weights)
 
     def _directions(
         self, c_xy: FloatArray, c_xx: FloatArray, c_yy: FloatArray

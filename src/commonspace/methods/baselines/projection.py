@@ -8,8 +8,8 @@ that `transform` is one matrix product.
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 import numpy as np
@@ -57,6 +57,12 @@ class Coordinates:
         whole = weights if self.basis is None else self.basis @ weights
         matrix = np.ascontiguousarray(whole, dtype=np.float32)
         return {"mean": self.mean, "scale": self.scale, "weights": matrix}
+
+    def varying(self) -> Coordinates:
+        """Return the same rows in coordinates that all vary, as many as their rank."""
+        basis = principal_components(self.rows, keep=1.0)
+        whole = basis if self.basis is None else self.basis @ basis
+        return replace(self, rows=self.rows @ basis, basis=whole)
 
 
 def coordinates(name: str, x_ND: AnyArray, *, standardize: bool = True) -> Coordinates:
@@ -108,6 +114,18 @@ def principal_components(rows_ND: FloatArray, *, keep: float) -> FloatArray:
     u = u[:, :count]
     basis: FloatArray = u if n >= n_features else rows_ND.T @ (u / np.sqrt(variance[:count]))
     return basis
+
+
+def projections(
+    views: Mapping[str, Coordinates], weights: Iterable[FloatArray]
+) -> dict[str, dict[str, AnyArray]]:
+    """Return `Coordinates.projection` of each view, with the weights in its order.
+
+    Weights beyond the views, such as those of labels, are left.
+    """
+    return {
+        name: view.projection(w) for (name, view), w in zip(views.items(), weights, strict=False)
+    }
 
 
 def whitening(covariance: FloatArray, shrinkage: float) -> FloatArray:
