@@ -5,7 +5,7 @@ References:
     [2] Vinod. Canonical Ridge and Econometrics of Joint Production. Journal of Econometrics 4,
         1976.
     [3] Rasiwasia et al. A New Approach to Cross-Modal Multimedia Retrieval. ACM MM 2010.
-        doi:10.1145/1873951.1873987 (correlation matching, section 4.1)
+        doi:10.1145/1873951.1873987 (correlation matching)
 """
 
 from __future__ import annotations

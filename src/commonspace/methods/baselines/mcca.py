@@ -25,7 +25,7 @@ from commonspace.methods.baselines.projection import PairedProjectionMethod, pro
 from commonspace.types import AnyArray, FloatArray
 
 LABEL_RIDGE = 1e-4  # of the label view, as in the code released with [2]
-EPSILON = 1e-8
+EPSILON = 1e-8  # by which a root must exceed 1 to count as shared
 
 
 @dataclass(frozen=True)

@@ -2,11 +2,11 @@
 
 References:
     [1] Sharma, Jacobs. Bypassing Synthesis: PLS for Face Recognition with Pose, Low-Resolution
-        and Sketch. CVPR 2011. doi:10.1109/CVPR.2011.5995350
+        and Sketch. CVPR 2011.
     [2] Wegelin. A Survey of Partial Least Squares (PLS) Methods, with Emphasis on the Two-Block
         Case. University of Washington, 2000.
     [3] Li, Dimitrova, Li, Sethi. Multimedia Content Processing through Cross-Modal Association.
-        ACM MM 2003. doi:10.1145/957013.957143
+        ACM MM 2003.
 """
 
 from __future__ import annotations
@@ -33,7 +33,8 @@ class PLS(PairedProjectionMethod):
         dim: Dimensions of the space; fewer where a modality has fewer directions.
         form: "svd": all directions at once, orthogonal ones: the leading singular vectors of Σ_xy,
             by cca-zoo. "canonical": one direction at a time, and what it explains is taken out of
-            both modalities, by scikit-learn; its cost grows with ``dim``.
+            both modalities, by scikit-learn; its time grows with ``dim``, to minutes for 256
+            dimensions of wide features.
         standardize: Scale every feature to variance 1; else one scale for all.
         pairing: Which rows belong together: those of one item, or of one class, see
             `matched_rows`.

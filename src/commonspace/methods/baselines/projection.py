@@ -10,7 +10,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 from scipy.linalg import eigh
@@ -20,7 +20,7 @@ from commonspace.data import Dataset
 from commonspace.disk import sha256_bytes
 from commonspace.errors import InputError
 from commonspace.methods.base import Method, MethodState, PartState, standardization
-from commonspace.methods.baselines.pairing import matched_rows
+from commonspace.methods.baselines.pairing import Pairing, matched_rows
 from commonspace.space import Space
 from commonspace.training import Run
 from commonspace.types import AnyArray, Float32Array, FloatArray
@@ -188,7 +188,7 @@ class PairedProjectionMethod(ProjectionMethod):
 
     needs_pairs: ClassVar[bool] = True
 
-    pairing: Any
+    pairing: Pairing
     random_state: int
 
     def _matched(self, train: Dataset) -> Dataset:
@@ -203,10 +203,8 @@ class PairedProjectionMethod(ProjectionMethod):
 
 
 def _digest(parts: Mapping[str, Mapping[str, AnyArray]]) -> str:
-    arrays = [(name, key, array) for name, part in parts.items() for key, array in part.items()]
-    return sha256_bytes(
-        *(
-            f"{name}\0{key}\0".encode() + np.ascontiguousarray(array).tobytes()
-            for name, key, array in arrays
-        )
-    )
+    chunks = []
+    for name, part in parts.items():
+        for key, array in part.items():
+            chunks += [f"{name}\0{key}".encode(), np.ascontiguousarray(array).tobytes()]
+    return sha256_bytes(*chunks)
