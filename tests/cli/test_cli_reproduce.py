@@ -88,3 +88,19 @@ def test_mistakes_are_named(more, word, tmp_path):
 def test_site_needs_results(tmp_path):
     done = run("reproduce", "site", "--out", tmp_path, "--docs", tmp_path / "docs")
     assert done.code == 2 and "reproduce all" in done.err
+
+
+def test_settings_that_were_searched_for_are_taken_and_said(recipe, tmp_path):
+    folder = tmp_path / "tuned"
+    folder.mkdir()
+    content = {"kind": "commonspace-settings", "format_version": 1, "method": "Ridge"}
+    found = {"settings": {"alphas": [7.0]}, "found": {"data": str(tmp_path / "tiny")}}
+    (folder / "a.json").write_text(json.dumps({**content, **found}))
+    (table,) = ran(*asked(recipe, "--tuned", folder))["tables"]
+    row = next(row for row in table["rows"] if row["label"] == "Ridge")
+    assert row["settings"] == {"alphas": [7.0]}
+    assert row["notes"] == ["settings found on rows held back"]
+    (folder / "b.json").write_text(json.dumps({**content, "settings": {}}))
+    done = run(*asked(recipe, "--tuned", folder))
+    assert done.code == 2 and "b.json" in done.err and "'data'" in done.err
+    assert run(*asked(recipe, "--tuned", tmp_path / "none")).code == 2

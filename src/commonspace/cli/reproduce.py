@@ -48,6 +48,10 @@ def reproduce(
         Path | None, typer.Option(metavar="DIR", help="Write JSON, Markdown and CSV there.")
     ] = None,
     format_: Annotated[Format, typer.Option("--format", help="What to print.")] = "table",
+    tuned: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="Settings by set and method, as tune --out writes them."),
+    ] = None,
     cells: Annotated[
         Path, typer.Option(metavar="DIR", help="Finished pieces, taken up again.")
     ] = Path("build/reproduce"),
@@ -66,7 +70,7 @@ def reproduce(
     json: Json = False,
 ) -> None:
     """Make a paper's table: published, ours, interval, deviation; or a study on other data."""
-    from commonspace.benchmarks.reproduce import list_recipes, load_recipe
+    from commonspace.benchmarks.reproduce import list_recipes, load_recipe, read_tuned
     from commonspace.benchmarks.reproduce import reproduce as run
 
     if recipe == "site":
@@ -78,6 +82,9 @@ def reproduce(
         if recipe == "all"
         else [load_recipe(recipe).narrowed(sets or (), methods or ())]
     )
+    if tuned is not None:
+        found = read_tuned(tuned)
+        chosen = [each.with_tuned(found) for each in chosen]
     shown: Format = "json" if json else format_
     tables = []
     for table in run(

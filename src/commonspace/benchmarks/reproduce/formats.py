@@ -13,7 +13,7 @@ from commonspace.disk import atomic_file, safe_name, write_json
 from commonspace.types import JsonDict
 
 SCORE = "{:.4f}"
-WHOLE = 3  # columns of a paper that are shown with interval and deviation
+WHOLE = 2  # columns of a paper that are shown with interval and deviation
 PLAIN_COLUMNS = ("seconds", "memory_mib")
 HEADINGS = {
     "mean": "mean mAP",
@@ -286,7 +286,8 @@ def _line(table: JsonDict) -> list[str]:
         return [table["recipe"], table["set"], kind, "skipped", "", "", "", ""]
     best = next((row for row in table["rows"] if row.get("best")), None)
     cell = best["cells"].get("mean") or best["cells"].get("final") if best else None
-    ours = next((row for row in table["rows"] if row["name"] == "SDML"), None)
+    plain = [row for row in table["rows"] if row["name"] == "SDML" and not row.get("settings")]
+    ours = plain[0] if plain else None
     scored = sum(row["status"] == "scored" for row in table["rows"])
     return [
         table["recipe"],

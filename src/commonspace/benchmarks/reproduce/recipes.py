@@ -26,6 +26,7 @@ from commonspace.benchmarks.contestants import (
 from commonspace.benchmarks.reproduce import schema
 from commonspace.benchmarks.reproduce.schema import checked
 from commonspace.checks import not_found
+from commonspace.disk import read_json
 from commonspace.errors import InputError
 from commonspace.evaluation import Protocol
 from commonspace.evaluation.protocol import Metric
@@ -44,6 +45,7 @@ PAPERS = {
 }
 KINDS = ("methods", "convergence", "growth", "orders")
 EVERY = "*"
+FLOOR = ("chance", "SM")  # in every table
 UNITS = {"fraction": 1.0, "percent": 0.01}
 
 _TOP: dict[str, schema.Field] = {
@@ -208,7 +210,7 @@ class Recipe:
         """
         known = {key: entry for entry in self.entries for key in (entry.name, entry.label)}
         for name in names:
-            if name not in known:
+            if name not in known and name not in FLOOR:
                 raise not_found(f"method of {self.name}", name, known)
         for name in sets:
             if name not in self.sets and not self.study:
@@ -219,10 +221,38 @@ class Recipe:
         kept = [e for e in self.entries if not names or e.name in names or e.label in names]
         return replace(self, sets=tuple(sets) or self.sets, entries=tuple(kept))
 
+    def with_tuned(self, tuned: Mapping[str, Mapping[str, JsonDict]]) -> Recipe:
+        """The same recipe with settings by set and method, before its own."""
+        names = {**self.tuned, **tuned}
+        both = {name: {**self.tuned.get(name, {}), **tuned.get(name, {})} for name in names}
+        return replace(self, tuned=both)
+
+    def is_tuned(self, name: str, entry: Entry) -> bool:
+        """Whether the settings of a row on a data set were searched for."""
+        return not entry.settings and bool(self.tuned.get(name, {}).get(entry.name))
+
     def settings_on(self, name: str, entry: Entry) -> JsonDict:
         """Arguments of a row on a data set."""
-        tuned = self.tuned.get(name, {}).get(entry.name, {})
-        return dict(entry.settings) if entry.settings else dict(tuned)
+        return dict(self.tuned[name][entry.name] if self.is_tuned(name, entry) else entry.settings)
+
+
+def read_tuned(folder: str | Path) -> dict[str, dict[str, JsonDict]]:
+    """Settings by data set and method, from the files that `commonspace tune --out` wrote.
+
+    Raises:
+        InputError: The folder holds none, or one that does not say its data set.
+    """
+    paths = sorted(Path(folder).glob("*.json"))
+    if not paths:
+        raise InputError(f"{folder}: expected settings files of commonspace tune, got none.")
+    tuned: dict[str, dict[str, JsonDict]] = {}
+    for path in paths:
+        content = read_json(path, kind="commonspace-settings", max_version=1)
+        data = content.get("found", {}).get("data")
+        if not isinstance(data, str):
+            raise InputError(f"{path}, key 'found': expected the 'data' it is for, got {data!r}.")
+        tuned.setdefault(data, {})[content["method"]] = content["settings"]
+    return tuned
 
 
 def list_recipes() -> list[Recipe]:
