@@ -27,7 +27,7 @@ from commonspace.benchmarks.reproduce.scoring import (
 )
 from commonspace.benchmarks.reproduce.site import write_pages
 from commonspace.benchmarks.reproduce.statistics import shares, standings
-from commonspace.data import make_dataset
+from commonspace.data import Splits, make_dataset
 from commonspace.errors import InputError, ProtocolMismatchError
 from commonspace.evaluation import Protocol, Report, evaluate, holm
 from commonspace.methods import Ridge
@@ -230,6 +230,30 @@ def test_codes_are_searched_by_floats(write, splits):
     assert row["cells"]["image->text"]["ours"] == report["image", "text"].mean_ap
 
 
+def test_a_gallery_of_its_own_is_searched(write, splits, tmp_path):
+    parts = {**splits, "retrieval": splits["train"]}
+    Splits(parts, "both", {}).save(tmp_path / "both")
+    text = "modalities = ['image', 'text']\ngallery = 'retrieval'\n[[methods]]\nname = 'Rounding'\n"
+    text += "[[methods]]\nname = 'Rounding'\nlabel = 'codes'\ncodes = true"
+    rows = by_label(made(write(text, str(tmp_path / "both")), seeds=1))
+    train, test = (splits[name].select(["image", "text"]) for name in ("train", "test"))
+    model = Rounding().fit(train)
+    report = evaluate(model, test, gallery=train)
+    assert rows["Rounding"]["cells"]["mean"]["ours"] == report.mean_ap
+    z = model.transform("image", test.x("image")).astype(np.float64)
+    signs = np.where(model.transform("text", train.x("text")) > 0, 0.5, -0.5)
+    expected = asked_with_floats(z, signs, test, train)
+    assert rows["codes"]["cells"]["image->text"]["ours"] == pytest.approx(expected)
+
+
+def asked_with_floats(z, signs, test, train) -> float:
+    from commonspace.evaluation import score_vectors
+
+    y, given = test.labels("image").dense(), train.labels("text").dense()
+    vectors = (z.astype(np.float32), signs.astype(np.float32))
+    return score_vectors(*vectors, y, given, protocol=Protocol()).mean_ap
+
+
 def test_shares_sum_to_the_mean_and_keep_items_together(splits):
     test = splits["test"]
     model = Ridge(dim=16).fit(splits["train"])
@@ -252,7 +276,7 @@ def test_standings_against_plain_resampling():
     base = rng.normal(size=12)
     rows = {"a": base, "b": base - 0.02 + 0.1 * rng.normal(size=12), "c": base - 1}
     kinds = np.zeros(12, int)
-    found = standings({name: replace_values(values, kinds) for name, values in rows.items()})
+    found = standings({name: as_shares(values, kinds) for name, values in rows.items()})
     signs = np.array(list(itertools.product([1, -1], repeat=12)))
     order = sorted(rows, key=lambda name: -rows[name].sum())
     p = []
@@ -267,7 +291,7 @@ def test_standings_against_plain_resampling():
         assert found[name].tied == (adjusted > 0.05)
 
 
-def replace_values(values, kinds):
+def as_shares(values, kinds):
     from commonspace.benchmarks.reproduce.statistics import Shares
 
     return Shares(values, kinds)
@@ -356,7 +380,8 @@ def test_losses_costs_of_growing_and_orders(write, monkeypatch, splits):
 def test_pages_with_pictures_build_strictly(write, tmp_path):
     sweep = "[[methods]]\nname = 'Ridge'\nsweep = {dim = [3, 16]}"
     results = tmp_path / "results"
-    made(write("curves = true\nmodalities = ['image', 'text']\n" + sweep), seeds=1, out=results)
+    options = "curves = true\nscopes = [5, 500]\nmodalities = ['image', 'text']\n"
+    made(write(options + sweep), seeds=1, out=results)  # more ranks than there are items
     docs = tmp_path / "docs"
     shutil.copytree(ROOT / "docs", docs, ignore=shutil.ignore_patterns("results"))
     pages = write_pages(results, docs / "results")

@@ -175,7 +175,7 @@ def _computing(learner: Any, bench: Bench, measure: Measure) -> Callable[[], Jso
     def compute() -> JsonDict:
         with warnings.catch_warnings():
             # A paper's scopes may be wider than the gallery; misses are what it means then.
-            warnings.filterwarnings("ignore", message=".*scope")
+            warnings.filterwarnings("ignore", message="precision within .* ranks of a gallery")
             return fit_and_score(learner, bench.parts, measure, jobs=bench.jobs)
 
     return compute
