@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from commonspace.cli import bench, data, demo, evaluate, examples, search, train
+from commonspace.cli import bench, data, demo, evaluate, examples, search, train, tune
 from commonspace.cli.errors import Commands
 
 app = typer.Typer(
@@ -21,6 +21,7 @@ app = typer.Typer(
 demo.register(app)
 app.add_typer(data.app, name="data")
 train.register(app)
+tune.register(app)
 evaluate.register(app)
 examples.register(app)
 search.register(app)
