@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from commonspace.cli import bench, data, demo, evaluate, examples, search, train, tune
+from commonspace.cli import bench, data, demo, evaluate, examples, labels, search, train, tune
 from commonspace.cli.errors import Commands
 
 app = typer.Typer(
@@ -25,6 +25,7 @@ tune.register(app)
 evaluate.register(app)
 examples.register(app)
 search.register(app)
+labels.register(bench.app)
 app.add_typer(bench.app, name="bench")
 
 

@@ -9,7 +9,7 @@ import typer
 
 from commonspace.cli.arguments import Data, DataRoot, Json, parse_list
 from commonspace.cli.methods import Preset, find_maker, method_arguments
-from commonspace.cli.output import plain, print_json, print_line, print_table
+from commonspace.cli.output import print_json, print_line, print_table, say
 from commonspace.cli.train import Encoders, encoder_specs, learning_data
 
 if TYPE_CHECKING:
@@ -79,7 +79,7 @@ def tune(
         study=study,
         seed=seed,
         run=Run(jobs=jobs),
-        say=lambda line: typer.echo(plain(line), err=True),
+        say=say,
     )
     if out is not None:
         summary = {key: getattr(found, key) for key in ("default_score", "best_score", "gain")}
