@@ -107,7 +107,7 @@ def _show(found: Tuning, defaults: dict[str, Any], out: Path | None) -> None:
     print_table(["mean average precision on", "default", "best", "gain"], scores)
     failed = [trial for trial in found.trials if trial.error is not None]
     seconds = sum(trial.seconds for trial in found.trials)
-    print_line(f"{len(found.trials)} trials, {len(failed)} failed, {seconds:.1f} s")
+    print_line(f"trials: {len(found.trials)}, failed: {len(failed)}, {seconds:.1f} s")
     if out is not None:
         print_line(f"wrote {out}: commonspace train DATA --settings {out} --out MODEL")
 
