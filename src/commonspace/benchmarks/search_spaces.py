@@ -1,9 +1,9 @@
 """Which settings of each method are worth searching, and where.
 
 A table by the name of the method, so that a space may be there before its method is. Every range
-was set to hold the method's default and the values that papers and their code use; what buys
-a better score with a longer training, such as ``effort`` and ``members``, is left out. A method without an entry is searched over those of
-its arguments that are in `COMMON`.
+was set to hold the method's default and the values that papers and their code use. What buys a
+better score with a longer training, such as ``effort`` and ``members``, is left out. A method
+without an entry is searched over those of its arguments that are in `COMMON`.
 """
 
 from __future__ import annotations
@@ -68,53 +68,52 @@ Setting = Range | Choice
 SearchSpace = Mapping[str, Setting]
 
 RATE = Range(1e-4, 2e-2, log=True)
-SLOW_RATE = Range(1e-5, 1e-2, log=True)
 DECAY = Choice(0.0, 1e-5, 1e-4, 1e-3, 0.01, 0.05, 0.1)
 DROPOUT = Range(0.0, 0.7)
-DIM = Choice(16, 32, 64, 128, 256)
+INPUT_DROPOUT = Range(0.0, 0.5)
+DIM = Choice(8, 16, 32, 64, 128, 256)
 WIDTHS = Choice([256], [512], [1024], [256, 256], [512, 512])
-BATCH = Choice(32, 64, 128, 256)
-SHRINKAGE = Range(1e-4, 1.0, log=True)
+SHRINKAGE = Range(1e-4, 0.9, log=True)
+WEIGHT = Range(1e-2, 1e2, log=True)
+NEIGHBOURS = Range(5, 200, log=True, whole=True)
 
 COMMON: dict[str, Setting] = {
-    "learning_rate": SLOW_RATE,
+    "learning_rate": RATE,
     "weight_decay": DECAY,
     "dropout": DROPOUT,
-    "input_dropout": Range(0.0, 0.5),
+    "input_dropout": INPUT_DROPOUT,
     "dim": DIM,
     "hidden": WIDTHS,
-    "batch_size": BATCH,
+    "batch_size": Choice(32, 64, 128, 256),
     "margin": Range(0.0, 2.0),
     "temperature": Range(0.02, 1.0, log=True),
 }
+NETWORK: dict[str, Setting] = {
+    "learning_rate": RATE,
+    "hidden": WIDTHS,
+    "dropout": DROPOUT,
+    "input_dropout": INPUT_DROPOUT,
+    "weight_decay": DECAY,
+}
+JOINT: dict[str, Setting] = {**NETWORK, "batch_norm": Choice(False, True)}
 
-SPACES: dict[str, dict[str, Setting]] = {
-    "SM": {"C": Range(1e-4, 10.0, log=True)},
-    "Ridge": {"alphas": Choice(*[[10.0 ** (k / 2)] for k in range(-2, 11)])},
+OURS: dict[str, dict[str, Setting]] = {
     "SDML": {
         "learning_rate": RATE,
         "hidden": WIDTHS,
         "batch_size": Choice(None, 32, 64, 128),
     },
     "MSDMML": {
-        "learning_rate": RATE,
-        "hidden": WIDTHS,
+        **NETWORK,
         "alpha": Range(0.1, 1.0),
         "beta": Range(0.1, 1.0),
         "margin": Range(0.5, 2.5),
-        "input_dropout": Range(0.0, 0.5),
-        "dropout": DROPOUT,
-        "weight_decay": DECAY,
     },
     "SPDQ": {
-        "learning_rate": RATE,
-        "hidden": WIDTHS,
+        **NETWORK,
         "alpha": Range(0.1, 10.0, log=True),
         "beta": Range(0.1, 10.0, log=True),
         "lam": Range(1e-3, 2.0, log=True),
-        "input_dropout": Range(0.0, 0.5),
-        "dropout": DROPOUT,
-        "weight_decay": DECAY,
     },
     "Sequential": {
         "learning_rate": RATE,
@@ -125,6 +124,64 @@ SPACES: dict[str, dict[str, Setting]] = {
         "dropout": DROPOUT,
     },
 }
+CLOSED_FORM: dict[str, dict[str, Setting]] = {
+    "SM": {"C": Range(1e-4, 10.0, log=True)},
+    "Ridge": {"alphas": Choice(*[[10.0 ** (k / 2)] for k in range(-2, 11)])},
+    "CCA": {"dim": DIM, "c": SHRINKAGE},
+    "PLS": {"dim": DIM, "form": Choice("svd", "canonical")},
+    "CFA": {"dim": DIM, "standardize": Choice(True, False)},
+    "KCCA": {"dim": DIM, "c": SHRINKAGE, "kernel": Choice("rbf", "linear")},
+    "MCCA": {"dim": DIM, "c": SHRINKAGE, "power": Choice(0.0, 0.5, 1.0, 2.0, 4.0)},
+    "ThreeViewCCA": {"dim": DIM, "c": SHRINKAGE, "power": Choice(0.0, 1.0, 2.0, 3.0, 4.0)},
+    "MLCCA": {
+        "dim": DIM,
+        "neighbours": NEIGHBOURS,
+        "sigma": Range(0.1, 10.0, log=True),
+        "ridge": SHRINKAGE,
+    },
+    "GMLDA": {"alpha": Range(0.1, 1e3, log=True), "shrinkage": SHRINKAGE},
+    "MvDA": {"view_consistency": Range(1e-4, 10.0, log=True), "shrinkage": SHRINKAGE},
+    "JRL": {
+        "gamma": Range(0.1, 1e3, log=True),
+        "sigma": Range(1e-2, 1e3, log=True),
+        "lam": WEIGHT,
+        "mu": WEIGHT,
+        "neighbours": NEIGHBOURS,
+    },
+    "GSSSL": {"eta": WEIGHT, "gamma": Range(0.1, 1e3, log=True), "neighbours": NEIGHBOURS},
+}
+DEEP: dict[str, dict[str, Setting]] = {
+    "DeepSM": JOINT,
+    "DCCA": {**JOINT, "dim": DIM, "ridge": SHRINKAGE},
+    "DCCAE": {**JOINT, "dim": DIM, "ridge": SHRINKAGE, "reconstruction": Range(0.0, 0.9)},
+    "CorrAE": {**JOINT, "dim": DIM, "tie": Range(0.1, 0.95)},
+    "CMPM": {**JOINT, "dim": DIM},
+    "Recipe": {
+        **JOINT,
+        "dim": DIM,
+        "margin": Range(0.0, 0.5),
+        "semantic": Range(1e-3, 0.4, log=True),
+    },
+    "AdaMine": {
+        **JOINT,
+        "dim": DIM,
+        "margin": Range(0.05, 1.0),
+        "semantic": Range(1e-2, 10.0, log=True),
+    },
+    "SupCon": {**JOINT, "dim": DIM, "temperature": Range(0.02, 1.0, log=True)},
+    "ACMR": {
+        **JOINT,
+        "alpha": Range(0.1, 1e3, log=True),
+        "beta": Range(0.1, 50.0, log=True),
+        "mu": Range(1e-2, 10.0, log=True),
+    },
+    "MvDN": {**JOINT, "dim": DIM, "ridge": SHRINKAGE},
+    "MvLDAN": {**JOINT, "ridge": SHRINKAGE, "threshold": Range(0.1, 5.0, log=True)},
+    "CDQ": {**JOINT, "dim": DIM, "lam": Range(1e-4, 0.1, log=True)},
+    "CCLLite": JOINT,
+    "CBTLite": {**JOINT, "alpha": Range(1e-2, 1.0, log=True), "inter": Range(0.0, 1.0)},
+}
+SPACES: dict[str, dict[str, Setting]] = {**OURS, **CLOSED_FORM, **DEEP}
 
 
 def search_space(
