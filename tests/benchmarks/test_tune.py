@@ -138,14 +138,21 @@ def test_time_is_a_budget_too(rows):
 
 
 def test_a_study_answers_for_one_question_alone(rows, tmp_path):
-    tune(Ridge, rows, trials=1, study=tmp_path, check=False)
-    assert (tmp_path / "study.db").exists()
+    file = tmp_path / "study.db"
+    tune(Ridge, rows, trials=1, study=file, check=False)
     for changes, word in (({"seed": 1}, "seed"), ({"folds": 2}, "folds"), ({"make": SM}, "method")):
         asked = {"make": Ridge, "trials": 2, **changes}
         with pytest.raises(InputError, match=f"something else: .*{word}"):
-            tune(asked.pop("make"), rows, study=tmp_path, **asked)
+            tune(asked.pop("make"), rows, study=file, **asked)
     with pytest.raises(InputError, match="data"):
-        tune(Ridge, rows.take({"text": np.arange(40)}), study=tmp_path)
+        tune(Ridge, rows.take({"text": np.arange(40)}), study=file)
+
+
+def test_in_a_folder_every_question_has_a_study_of_its_own(rows, tmp_path):
+    for seed in (0, 1, 0):
+        found = tune(SM, rows, trials=1, study=tmp_path / "studies", seed=seed, check=False)
+        assert len(found.trials) == 1
+    assert len(list((tmp_path / "studies").glob("SM-*.db"))) == 2
 
 
 def test_a_study_that_is_damaged_or_in_use_is_refused(rows, tmp_path):

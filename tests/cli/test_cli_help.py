@@ -15,6 +15,7 @@ COMMANDS = [
     *(("data", name) for name in "list show import check".split()),
     ("bench", "evaluate"),
     ("bench", "labels"),
+    ("bench", "tune"),
 ]
 
 

@@ -104,3 +104,26 @@ def test_curves_over_labels_are_rows_and_a_picture(tmp_path):
 def test_curves_name_what_they_do_not_know(arguments, word):
     done = run("bench", "labels", *arguments)
     assert done.code == 2 and word in done.err
+
+
+def test_methods_are_tuned_under_one_budget_and_tested_once(tmp_path):
+    made = make_dataset(n_items=100, n_classes=4, dims={"image": 8, "text": 6}, noise=2.0)
+    made.save(tmp_path / "hard")
+    asked = ("bench", "tune", "--set", tmp_path / "hard", "--method", "SM", "--method", "Ridge")
+    asked += ("--trials", 3, "--cells", tmp_path / "cells", "--out", tmp_path / "out")
+    found = ran(*asked)
+    rows = {row["method"]: row for row in found["rows"]}
+    assert list(rows) == ["SM", "Ridge"] and found["budget"]["trials"] == 3
+    assert all(row["trials"] == 3 and "test_best" not in row for row in rows.values())
+    assert rows["SM"]["best"] >= rows["SM"]["default"] and "C=" in rows["SM"]["settings"]
+    tested = run(*asked, "--test", "--json")
+    assert len(tested.err.splitlines()) == 4  # a cell for each of the defaults and the best
+    for row in tested.json["rows"]:
+        assert {k: row[k] for k in rows[row["method"]]} == rows[row["method"]]
+    file = tmp_path / "out" / "hard-SM.json"
+    ran("train", tmp_path / "hard", "--settings", file, "--out", tmp_path / "model")
+    best = tested.json["rows"][0]["test_best"]
+    scored = ran("evaluate", tmp_path / "model", tmp_path / "hard")["mean_ap"]
+    assert scored == pytest.approx(best)
+    again = run(*asked, "--test")
+    assert again.code == 0 and not again.err and "test_best" in again.out

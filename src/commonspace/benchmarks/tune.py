@@ -104,7 +104,8 @@ def tune(
         folds: Draws of rows to hold back; a trial's score is the mean over them.
         check: Compare the best settings and the defaults once more, on another draw.
         valid: For model selection within `fit`, as there; None: the method holds back its own.
-        study: SQLite file, or a folder for one, to keep trials in and to go on from.
+        study: SQLite file to keep trials in and to go on from, or a folder for such files, one
+            for every question.
         seed: Of suggestions, of the rows held back, and the ``random_state`` of the method.
         run: How the trainings of one trial run.
         say: Called with a line after each trial.
@@ -118,7 +119,7 @@ def tune(
     default = make(**fixed)
     searched = search_space(default, space, fixed=fixed)
     identity = _identity(default, train, valid, searched, folds, seed)
-    record = Study(_file(study), space=searched, identity=identity, seed=seed)
+    record = Study(study_file(study, identity), space=searched, identity=identity, seed=seed)
     try:
         search = _Search(make, fixed, train, valid, folds, seed, run or Run(jobs=1))
         _spend(record, search, default, _Budget(trials, seconds), say)
@@ -286,11 +287,15 @@ def _identity(
     }
 
 
-def _file(study: str | Path | None) -> Path | None:
+def study_file(study: str | Path | None, identity: JsonDict) -> Path | None:
+    """The file of a study: as named, or in a folder one of its own for every question."""
     if study is None:
         return None
     path = Path(study)
-    return path / "study.db" if path.is_dir() or not path.suffix else path
+    if path.suffix and not path.is_dir():
+        return path
+    digest = sha256_bytes(repr(sorted(identity.items())).encode())[:12]
+    return path / f"{identity['method']}-{digest}.db"
 
 
 def _check_budget(trials: int | None, seconds: float | None, folds: int) -> None:

@@ -4,7 +4,18 @@ from __future__ import annotations
 
 import typer
 
-from commonspace.cli import bench, data, demo, evaluate, examples, labels, search, train, tune
+from commonspace.cli import (
+    bench,
+    budgets,
+    data,
+    demo,
+    evaluate,
+    examples,
+    labels,
+    search,
+    train,
+    tune,
+)
 from commonspace.cli.errors import Commands
 
 app = typer.Typer(
@@ -26,6 +37,7 @@ evaluate.register(app)
 examples.register(app)
 search.register(app)
 labels.register(bench.app)
+budgets.register(bench.app)
 app.add_typer(bench.app, name="bench")
 
 

@@ -38,7 +38,7 @@ def tune(
     folds: Annotated[int, typer.Option(min=1, help="Draws of rows to hold back.")] = 1,
     study: Annotated[
         Path | None,
-        typer.Option(metavar="FILE", help="SQLite file to keep trials in and to go on from."),
+        typer.Option(metavar="FILE|DIR", help="Where trials are kept, to go on from."),
     ] = None,
     out: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Write the settings, for train --settings.")
