@@ -195,13 +195,14 @@ def test_a_cell_is_computed_once_and_again_when_what_it_depends_on_changes(monke
     def get(name="tiny-SM-0", depends_on=("settings", "rows")):
         kept = cells.Cells(tmp_path, said.append)
         compute = lambda: computed.append(name) or {"mean_ap": 0.5}  # noqa: E731
-        return kept.get(name, depends_on, compute, lambda cell: f"{cell['mean_ap']:.2f}")
+        tell = lambda cell: f"{cell['mean_ap']:.2f}"  # noqa: E731
+        return kept.get(name, depends_on, compute, tell, uses=())
 
     assert get() == get() == {"mean_ap": 0.5}
     assert said == ["tiny-SM-0: 0.50"] and len(computed) == 1
     get(depends_on=("settings", "other rows"))
     get(name="tiny-SM-1")
-    monkeypatch.setattr(cells, "sources", lambda: "of another version")
+    monkeypatch.setattr(cells, "digest_of", lambda *used: "of another version")
     get()
     assert len(computed) == len(said) == len(list(tmp_path.iterdir())) == 4
 

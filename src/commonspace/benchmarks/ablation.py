@@ -119,7 +119,8 @@ def _cell(
     changes = [entry for entry in changes if not callable(entry[2])]  # known by its factor's name
     rows = [part.fingerprint() for part in parts]
     stem = f"{Path(name).name}-{preset}-{factor}-{seed}"
-    return kept.get(stem, (settings(learner), changes, rows), compute, tell)
+    depends_on, uses = (settings(learner), changes, rows), (type(learner), evaluate)
+    return kept.get(stem, depends_on, compute, tell, uses=uses)
 
 
 @contextmanager

@@ -1,22 +1,19 @@
 """Finished pieces of a long benchmark, a file each, so that it can be stopped and taken up again.
 
 A piece is known by all that its figures depend on: the settings and rows that the caller names, and
-the sources of the library. After a change of any of them it is another piece.
+the sources that its code runs through. After a change of any of them it is another piece.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
-from functools import cache
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
+from commonspace.benchmarks.sources import digest_of
 from commonspace.disk import sha256_bytes, write_json
 from commonspace.types import JsonDict
-
-PACKAGE = Path(__file__).parents[1]
-ROOMS = ("data", "evaluation", "methods", "networks", "objectives", "quantization", "training")
 
 
 class Cells:
@@ -30,14 +27,9 @@ class Cells:
     def __init__(self, folder: str | Path, say: Callable[[str], None]) -> None:
         self.folder, self.say = Path(folder), say
 
-    def path(self, name: str, depends_on: Any) -> Path:
-        """Where a cell is kept.
-
-        Args:
-            name: For the reader of the folder.
-            depends_on: Anything whose ``repr`` tells all that matters beside the sources.
-        """
-        digest = sha256_bytes(sources().encode(), repr((name, depends_on)).encode())[:16]
+    def path(self, name: str, depends_on: Any, uses: Iterable[Any]) -> Path:
+        """Where a cell is kept; see `get`."""
+        digest = sha256_bytes(digest_of(*uses).encode(), repr((name, depends_on)).encode())[:16]
         return self.folder / f"{name.replace(' ', '_')}-{digest}.json"
 
     def get(
@@ -46,9 +38,20 @@ class Cells:
         depends_on: Any,
         compute: Callable[[], JsonDict],
         tell: Callable[[JsonDict], str],
+        *,
+        uses: Iterable[Any],
     ) -> JsonDict:
-        """Return a cell, computed where it is not there; ``tell`` says what it found in a line."""
-        path = self.path(name, depends_on)
+        """Return a cell, computed where it is not there.
+
+        Args:
+            name: For the reader of the folder.
+            depends_on: Anything whose ``repr`` tells all that matters beside the sources.
+            compute: Makes the cell.
+            tell: Says in a line what was found.
+            uses: Classes and functions that compute it: where their sources, or those of anything
+                they import, have changed, it is computed again.
+        """
+        path = self.path(name, depends_on, uses)
         if path.exists():
             found: JsonDict = json.loads(path.read_text(encoding="utf-8"))
             return found
@@ -56,13 +59,6 @@ class Cells:
         write_json(path, found)
         self.say(f"{name}: {tell(found)}")
         return found
-
-
-@cache
-def sources() -> str:
-    """Digest of what decides about figures: the rooms below, and the space."""
-    files = [PACKAGE / "space.py", *(f for room in ROOMS for f in (PACKAGE / room).rglob("*.py"))]
-    return sha256_bytes(*(path.read_bytes() for path in sorted(files)))
 
 
 def settings(method: Any) -> list[tuple[str, Any]]:

@@ -177,7 +177,9 @@ class _Bench:
         def tell(cell: JsonDict) -> str:
             return str(cell["skipped"]) if "skipped" in cell else f"{cell['mean_ap']:.4f}"
 
-        found = self.kept.get(stem, (settings(SPACES[space](seed)), known), compute, tell)
+        learner = SPACES[space](seed)
+        depends_on, uses = (settings(learner), known), (type(learner), Coder, score_vectors)
+        found = self.kept.get(stem, depends_on, compute, tell, uses=uses)
         self.done[name, space, method, bits, seed, size] = found
         return found
 

@@ -119,7 +119,8 @@ def _cell(
 
     rows = [part.fingerprint() for part in data.values()]
     stem = f"{Path(name).name}-{method}-{seed}"
-    return kept.get(stem, (settings(learner), protocol, rows), compute, tell)
+    depends_on, uses = (settings(learner), protocol, rows), (type(learner), evaluate)
+    return kept.get(stem, depends_on, compute, tell, uses=uses)
 
 
 def _protocol(data: Splits) -> Protocol:

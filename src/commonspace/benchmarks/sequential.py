@@ -264,7 +264,8 @@ def _run(kept: Cells, trial: Trial, train: Dataset, test: Dataset) -> JsonDict:
     rows = train.fingerprint(), test.fingerprint()
     depends_on = settings(trial.learner()), trial.scale, rows
     name = trial.name(train.modalities)
-    return kept.get(name, depends_on, lambda: run_trial(trial, train, test), tell)
+    uses = (type(trial.learner()), Course, score_directions)
+    return kept.get(name, depends_on, lambda: run_trial(trial, train, test), tell, uses=uses)
 
 
 def _row(name: str, who: str, cells: Sequence[JsonDict]) -> JsonDict:

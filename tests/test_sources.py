@@ -1,0 +1,64 @@
+"""Results know the sources they were made by, and no others."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+from commonspace.benchmarks import sources
+from commonspace.evaluation import evaluate
+from commonspace.methods import MSDMML, SDML, SM, Ridge
+
+
+def test_a_method_runs_through_what_it_imports_directly_or_not():
+    found = sources.modules_of(SDML.__module__)
+    assert {"commonspace.methods.sdml", "commonspace.methods.sdml_training"} <= set(found)
+    assert {"commonspace.networks.posterior", "commonspace.training.loop"} <= set(found)
+    assert "commonspace.space" in found
+
+
+def test_neighbours_in_a_room_change_nothing():
+    found = sources.modules_of(SM.__module__)
+    others = ("baselines.ridge", "sdml", "msdmml", "spdq", "sequential")
+    assert not {f"commonspace.methods.{name}" for name in others} & set(found)
+    assert not [name for name in found if name.startswith("commonspace.networks")]
+
+
+@pytest.mark.parametrize("kind", [SM, Ridge, SDML])
+def test_what_is_found_is_what_python_loads(kind):
+    """Python also runs the rooms' ``__init__``, and so loads at least what is named."""
+    named = sources.modules_of(kind.__module__)
+    code = f"import sys, {kind.__module__}; print(*sys.modules)"
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    late = {"commonspace.machine", "commonspace.data.folder", "commonspace.training.progress"}
+    assert set(named) - late <= set(run.stdout.split())
+
+
+def test_digests_differ_by_what_is_used_and_not_by_its_order():
+    assert sources.digest_of(SM, evaluate) == sources.digest_of(evaluate, SM)
+    digests = {sources.digest_of(kind, evaluate) for kind in (SM, Ridge, SDML, MSDMML)}
+    assert len(digests) == 4
+
+
+def test_a_changed_file_gives_another_digest(monkeypatch, tmp_path):
+    (tmp_path / "methods").mkdir()
+    (tmp_path / "methods/__init__.py").write_text("from demo.methods.one import One\n")
+    one = tmp_path / "methods/one.py"
+    one.write_text("from demo.methods.base import Base\nfrom demo import methods\n")
+    (tmp_path / "methods/base.py").write_text("def late():\n    from demo.methods import One\n")
+    package = tmp_path.rename(tmp_path.parent / "demo")
+    monkeypatch.setattr(sources, "PACKAGE", package)
+
+    def digest():
+        for kept in (sources._digest, sources._imports, sources._home, sources._tree):
+            kept.cache_clear()
+        return sources._digest(("demo.methods.one",))
+
+    first = digest()
+    assert "demo.methods.one" in sources.modules_of("demo.methods.base")  # in a function, by a room
+    (package / "methods/base.py").write_text("changed = True\n")
+    assert digest() != first
+    for kept in (sources._digest, sources._imports, sources._home, sources._tree):
+        kept.cache_clear()
