@@ -16,6 +16,7 @@ from commonspace.benchmarks.cells import Cells, settings
 from commonspace.benchmarks.scoring import Maker, find_method, fit_and_score
 from commonspace.benchmarks.tune import Tuning, tune
 from commonspace.data import Splits, load_dataset
+from commonspace.evaluation import evaluate
 from commonspace.machine import describe_machine
 from commonspace.store.settings import as_arguments, write_settings
 from commonspace.training import Run
@@ -120,6 +121,7 @@ class _Bench:
             (settings(learner()), rows),
             lambda: fit_and_score(learner, data["train"], data["test"], valid=valid, run=run),
             lambda cell: f"{cell['mean_ap']:.4f}",
+            uses=(type(learner()), evaluate),
         )
         return float(found["mean_ap"])
 

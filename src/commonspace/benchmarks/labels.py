@@ -20,7 +20,7 @@ from commonspace.benchmarks.thinning import Thinning, drop_unpaired, mislabel, u
 from commonspace.checks import check_range, not_found
 from commonspace.data import Dataset, load_dataset
 from commonspace.errors import CommonspaceError
-from commonspace.evaluation import Protocol, chance
+from commonspace.evaluation import Protocol, chance, evaluate
 from commonspace.machine import describe_machine
 from commonspace.methods.base import Method
 from commonspace.training import Run
@@ -156,7 +156,7 @@ class _Task:
             found = cell["mean_ap"]
             return cell["why"] if found is None else f"{found:.4f} in {cell['seconds']:.1f} s"
 
-        return kept.get(stem, depends_on, compute, tell)
+        return kept.get(stem, depends_on, compute, tell, uses=(type(make()), evaluate))
 
     def row(self, cells: Sequence[JsonDict]) -> JsonDict:
         """Mean and spread over the seeds that have a score."""

@@ -17,14 +17,15 @@ from typing import Any
 
 import numpy as np
 
-from commonspace.benchmarks.cells import sources
 from commonspace.benchmarks.scoring import Maker, fit_and_score
 from commonspace.benchmarks.search_spaces import SearchSpace, search_space
+from commonspace.benchmarks.sources import digest_of
 from commonspace.benchmarks.study import Study, Trial
 from commonspace.checks import check_range
 from commonspace.data import Dataset
 from commonspace.disk import sha256_bytes
 from commonspace.errors import InputError
+from commonspace.evaluation import evaluate
 from commonspace.methods.base import Method
 from commonspace.store.settings import as_arguments
 from commonspace.training import Run, derive_seed
@@ -283,7 +284,7 @@ def _identity(
         "validation data": None if valid is None else valid.fingerprint(),
         "folds": folds,
         "seed": seed,
-        "version of the library": sha256_bytes(sources().encode())[:16],
+        "version of the library": digest_of(type(default), evaluate)[:16],
     }
 
 
