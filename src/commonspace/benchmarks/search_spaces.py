@@ -74,6 +74,7 @@ INPUT_DROPOUT = Range(0.0, 0.5)
 DIM = Choice(8, 16, 32, 64, 128, 256)
 WIDTHS = Choice([256], [512], [1024], [256, 256], [512, 512])
 SHRINKAGE = Range(1e-4, 0.9, log=True)
+RIDGE = Range(1e-4, 10.0, log=True)
 WEIGHT = Range(1e-2, 1e2, log=True)
 NEIGHBOURS = Range(5, 200, log=True, whole=True)
 
@@ -152,8 +153,8 @@ CLOSED_FORM: dict[str, dict[str, Setting]] = {
 }
 DEEP: dict[str, dict[str, Setting]] = {
     "DeepSM": JOINT,
-    "DCCA": {**JOINT, "dim": DIM, "ridge": SHRINKAGE},
-    "DCCAE": {**JOINT, "dim": DIM, "ridge": SHRINKAGE, "reconstruction": Range(0.0, 0.9)},
+    "DCCA": {**JOINT, "dim": DIM, "ridge": RIDGE},
+    "DCCAE": {**JOINT, "dim": DIM, "ridge": RIDGE, "reconstruction": Range(0.0, 0.9)},
     "CorrAE": {**JOINT, "dim": DIM, "tie": Range(0.1, 0.95)},
     "CMPM": {**JOINT, "dim": DIM},
     "Recipe": {
@@ -175,10 +176,10 @@ DEEP: dict[str, dict[str, Setting]] = {
         "beta": Range(0.1, 50.0, log=True),
         "mu": Range(1e-2, 10.0, log=True),
     },
-    "MvDN": {**JOINT, "dim": DIM, "ridge": SHRINKAGE},
-    "MvLDAN": {**JOINT, "ridge": SHRINKAGE, "threshold": Range(0.1, 5.0, log=True)},
+    "MvDN": {**JOINT, "dim": DIM},
+    "MvLDAN": {**JOINT, "ridge": RIDGE, "threshold": Range(0.1, 5.0, log=True)},
     "CDQ": {**JOINT, "dim": DIM, "lam": Range(1e-4, 0.1, log=True)},
-    "CCLLite": JOINT,
+    "CCLLite": {**JOINT, "dim": DIM, "margin": Range(0.2, 2.0), "tie": Range(0.1, 0.9)},
     "CBTLite": {**JOINT, "alpha": Range(1e-2, 1.0, log=True), "inter": Range(0.0, 1.0)},
 }
 SPACES: dict[str, dict[str, Setting]] = {**OURS, **CLOSED_FORM, **DEEP}
