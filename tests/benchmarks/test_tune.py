@@ -188,6 +188,21 @@ def test_a_method_for_two_modalities_is_scored_on_every_pair(splits):
     assert len(scores) == 3 and got.default_score == pytest.approx(np.mean(scores), abs=1e-12)
 
 
+class Still(SM):
+    """One without settings."""
+
+    def __init__(self, *, random_state=0):
+        super().__init__(random_state=random_state)
+
+    def get_params(self, deep=True):
+        return {"random_state": self.random_state}
+
+
+def test_a_method_without_settings_has_its_defaults(rows):
+    got = tune(Still, rows, trials=5)
+    assert len(got.trials) == 1 and got.settings == {} and got.gain == 0
+
+
 def test_folds_are_averaged(rows):
     parts = [rows.split(HELD_BACK, seed=derive_seed(0, "tune", f"fold {k}")) for k in range(3)]
     got = tune(SM, rows, space=SPACE, trials=1, folds=3)

@@ -190,6 +190,8 @@ def search_space(
 ) -> SearchSpace:
     """Return what to search for a method, wide enough to hold the settings it has.
 
+    Empty for a method that has no settings.
+
     Args:
         default: The method with the settings that count as its defaults.
         space: What to search; None takes the method's entry of `SPACES`, or `COMMON`.
@@ -197,7 +199,7 @@ def search_space(
 
     Raises:
         NotFoundError: The space names an argument that the method does not have.
-        InputError: There is nothing to search.
+        InputError: All that there is to search is fixed.
     """
     name, values = type(default).__name__, default.get_params(deep=False)
     if space is None:
@@ -206,7 +208,7 @@ def search_space(
         if key not in values:
             raise not_found(f"argument of {name}", key, values)
     free = {key: setting for key, setting in space.items() if key not in fixed}
-    if not free:
+    if space and not free:
         raise InputError(f"{name}: nothing is left to search. Fix less, or name ranges in space.")
     return {key: setting.widened(values[key]) for key, setting in free.items()}
 

@@ -62,7 +62,7 @@ class Study:
     ) -> None:
         self._optuna: Any = require("optuna", extra="tune", what="tune")
         self._optuna.logging.set_verbosity(self._optuna.logging.WARNING)
-        self._space, self._seed = space, seed
+        self.space, self._seed = space, seed
         self._lock = None if path is None else _lock(path)
         try:
             self._study = self._open(path)
@@ -129,7 +129,7 @@ class Study:
         """
         seed = derive_seed(self._seed, "suggestion", len(self.trials())) % 2**32
         self._study.sampler = self._optuna.samplers.TPESampler(seed=seed)
-        forms = {name: self._form(setting) for name, setting in self._space.items()}
+        forms = {name: self._form(setting) for name, setting in self.space.items()}
         trial = self._study.ask(forms)
         value, notes = score(self._decode(trial.params))
         for key, note in notes.items():
@@ -142,7 +142,7 @@ class Study:
     ) -> Trial:
         """Score the defaults and record it; what the space can express counts for suggestions."""
         value, notes = score({})
-        known = {name: s for name, s in self._space.items() if s.holds(values[name])}
+        known = {name: s for name, s in self.space.items() if s.holds(values[name])}
         states = self._optuna.trial.TrialState
         self._study.add_trial(
             self._optuna.trial.create_trial(
@@ -184,7 +184,7 @@ class Study:
 
     def _decode(self, params: Mapping[str, Any]) -> JsonDict:
         return {
-            name: value if isinstance(self._space[name], Range) else json.loads(value)
+            name: value if isinstance(self.space[name], Range) else json.loads(value)
             for name, value in params.items()
         }
 

@@ -90,7 +90,8 @@ def tune(
     """Search settings of a method for the best retrieval of training rows held back.
 
     A trial that fails is recorded with its error and the search goes on, unless the first five all
-    fail. A method for two modalities is fitted for each pair, and the mean over pairs counts.
+    fail. A method for two modalities is fitted for each pair, and the mean over pairs counts. One
+    without settings has its defaults alone.
 
     Args:
         make: A class of `methods`, or a preset such as ``SDML.fast``: its settings are the
@@ -112,7 +113,7 @@ def tune(
         say: Called with a line after each trial.
 
     Raises:
-        InputError: There is nothing to search, the study is of something else, or no trial works.
+        InputError: All is fixed, the study is of something else, or no trial works.
         MissingExtraError: Optuna is not installed.
     """
     _check_budget(trials, seconds, folds)
@@ -192,7 +193,7 @@ def _spend(
     if not record.trials():
         first = record.add_default(default.get_params(deep=False), search.attempt)
         say(_line(first, [first]))
-    while not budget.is_spent(done := record.trials()):
+    while record.space and not budget.is_spent(done := record.trials()):
         if len(done) == HOPELESS and all(trial.score is None for trial in done):
             break
         trial = record.try_next(search.attempt)
