@@ -5,7 +5,7 @@ References:
     [2] Vinod. Canonical Ridge and Econometrics of Joint Production. Journal of Econometrics 4,
         1976.
     [3] Rasiwasia et al. A New Approach to Cross-Modal Multimedia Retrieval. ACM MM 2010.
-        doi:10.1145/1873951.1873987 (correlation matching, section 4.1)
+        doi:10.1145/1873951.1873987 (correlation matching)
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import ClassVar
 from commonspace.checks import check_range, require
 from commonspace.data import Dataset
 from commonspace.methods.baselines.pairing import Pairing
-from commonspace.methods.baselines.projection import PairedProjectionMethod
+from commonspace.methods.baselines.projection import PairedProjectionMethod, projections
 from commonspace.types import AnyArray
 
 
@@ -36,7 +36,6 @@ class CCA(PairedProjectionMethod):
         random_state: Of what ``pairing="classes"`` draws; else nothing is random.
     """
 
-    multi_label: ClassVar[bool] = True
     max_modalities: ClassVar[int | None] = 2
 
     def __init__(
@@ -61,9 +60,9 @@ class CCA(PairedProjectionMethod):
     def _solve(self, train: Dataset) -> dict[str, dict[str, AnyArray]]:
         linear = require("cca_zoo.linear", extra="baselines", what=type(self).__name__)
         views = self._coordinates(self._matched(train))
+        if not self.c:  # a direction that hardly varies would be blown up
+            views = {name: view.varying() for name, view in views.items()}
         dim = min(self.dim, *(view.width for view in views.values()))
         solver = linear.RidgeCCA(n_components=dim, shrinkage=float(self.c))
         weights = solver.fit([view.rows for view in views.values()]).weights_
-        return {
-            name: view.projection(w) for (name, view), w in zip(views.items(), weights, strict=True)
-        }
+        return projections(views, weights)

@@ -21,11 +21,11 @@ from commonspace.checks import check_range
 from commonspace.data import Dataset
 from commonspace.errors import InputError
 from commonspace.methods.baselines.pairing import Pairing
-from commonspace.methods.baselines.projection import PairedProjectionMethod, whitening
+from commonspace.methods.baselines.projection import PairedProjectionMethod, projections, whitening
 from commonspace.types import AnyArray, FloatArray
 
 LABEL_RIDGE = 1e-4  # of the label view, as in the code released with [2]
-EPSILON = 1e-8
+EPSILON = 1e-8  # by which a root must exceed 1 to count as shared
 
 
 @dataclass(frozen=True)
@@ -116,10 +116,7 @@ class MCCA(PairedProjectionMethod):
         views = self._coordinates(self._matched(train))
         rows = [view.rows for view in views.values()]
         found = multiset_cca(rows, [self.c] * len(rows), self.dim)
-        return {
-            name: view.projection(w)
-            for (name, view), w in zip(views.items(), found.weighted(self.power), strict=False)
-        }
+        return projections(views, found.weighted(self.power))
 
 
 class ThreeViewCCA(MCCA):
@@ -178,7 +175,4 @@ class ThreeViewCCA(MCCA):
         views = self._coordinates(matched.take(dict.fromkeys(matched, labelled)))
         rows = [*(view.rows for view in views.values()), y - y.mean(axis=0)]
         found = multiset_cca(rows, [*[self.c] * len(views), LABEL_RIDGE], self.dim)
-        return {
-            name: view.projection(w)
-            for (name, view), w in zip(views.items(), found.weighted(self.power), strict=False)
-        }
+        return projections(views, found.weighted(self.power))

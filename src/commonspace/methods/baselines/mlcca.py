@@ -1,8 +1,8 @@
 """Multi-label CCA: rows of two modalities correspond as far as their labels agree.
 
 References:
-    [1] Ranjan, Rasiwasia, Jawahar. Multi-Label Cross-Modal Retrieval. ICCV 2015.
-        doi:10.1109/ICCV.2015.466 (fast ml-CCA, section 3.3)
+    [1] Ranjan, Rasiwasia, Jawahar. Multi-Label Cross-Modal Retrieval. ICCV 2015 (Fast ml-CCA).
+    [2] https://github.com/Viresh-R/ml-CCA (the authors' code)
 """
 
 from __future__ import annotations
@@ -16,7 +16,12 @@ from scipy import sparse
 from commonspace.checks import check_range
 from commonspace.data import Dataset, Modality
 from commonspace.errors import InputError
-from commonspace.methods.baselines.projection import ProjectionMethod, coordinates, whitening
+from commonspace.methods.baselines.projection import (
+    ProjectionMethod,
+    coordinates,
+    projections,
+    whitening,
+)
 from commonspace.types import AnyArray, Float32Array, FloatArray, IntArray
 
 BLOCK = 1 << 22  # label distances held at once
@@ -26,10 +31,11 @@ EPSILON = 1e-8  # share of the largest correlation below which there is none
 class MLCCA(ProjectionMethod):
     """Correlate every row with the rows of the other modality whose labels are nearest [1].
 
-    Row i of the first modality corresponds to its ``neighbours`` rows j of nearest label vectors,
-    with weight ``s_ij = exp(−‖y_i − y_j‖ / σ)``; nothing has to be paired. With ``C_xy = Σ s_ij
-    x_i y_jᵀ / Σ``, C_xx and C_yy of the same sums and ``κ · mean(diagonal) · I`` added to them, the
-    directions are those of CCA, as vectors of length 1.
+    Row i of the first modality corresponds to the ``neighbours`` rows j of the second whose label
+    vectors l are nearest, with weight ``s_ij = exp(−‖l_i − l_j‖ / σ)``; nothing has to be paired.
+    With ``C_xy = Σ s_ij x_i y_jᵀ``, ``C_xx = Σ s_ij x_i x_iᵀ``, ``C_yy = Σ s_ij y_j y_jᵀ``, and κ
+    times the mean of the diagonal added to that of the latter two, the directions are those of
+    CCA, each a vector of length 1 as in [2]. Rows without labels are left out.
 
     Args:
         dim: Dimensions of the space; fewer where fewer correlate.
@@ -39,9 +45,9 @@ class MLCCA(ProjectionMethod):
         standardize: Scale every feature to variance 1; else one scale for all.
         random_state: Unused; the problem has a closed form. Here for the contract.
 
-    Differs from the released code: rows at one distance share what places are left among the
-    neighbours, where the code takes the first of them, which with one class a row would leave out
-    all others.
+    Differs from the paper: rows at one distance share the places that are left among the
+    neighbours, where [2] takes as many of them as there are places: with one class a row these
+    would be any 20 rows of the class. [2] sets neither ``neighbours`` nor σ.
     """
 
     needs_labels: ClassVar[bool] = True
@@ -80,9 +86,7 @@ class MLCCA(ProjectionMethod):
             _Groups.of(views[name].rows, part.labels.dense()) for name, part in labelled.items()
         )
         weights = self._directions(*correspondence(first, second, self.neighbours, self.sigma))
-        return {
-            name: view.projection(w) for (name, view), w in zip(views.items(), weights, strict=True)
-        }
+        return projections(views, weights)
 
     def _directions(
         self, c_xy: FloatArray, c_xx: FloatArray, c_yy: FloatArray

@@ -2,11 +2,11 @@
 
 References:
     [1] Sharma, Jacobs. Bypassing Synthesis: PLS for Face Recognition with Pose, Low-Resolution
-        and Sketch. CVPR 2011. doi:10.1109/CVPR.2011.5995350
+        and Sketch. CVPR 2011.
     [2] Wegelin. A Survey of Partial Least Squares (PLS) Methods, with Emphasis on the Two-Block
         Case. University of Washington, 2000.
     [3] Li, Dimitrova, Li, Sethi. Multimedia Content Processing through Cross-Modal Association.
-        ACM MM 2003. doi:10.1145/957013.957143
+        ACM MM 2003.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ import numpy as np
 from commonspace.checks import check_one_of, require
 from commonspace.data import Dataset
 from commonspace.methods.baselines.pairing import Pairing
-from commonspace.methods.baselines.projection import Coordinates, PairedProjectionMethod
+from commonspace.methods.baselines.projection import PairedProjectionMethod, projections
 from commonspace.types import AnyArray, FloatArray
 
 
@@ -33,7 +33,8 @@ class PLS(PairedProjectionMethod):
         dim: Dimensions of the space; fewer where a modality has fewer directions.
         form: "svd": all directions at once, orthogonal ones: the leading singular vectors of Σ_xy,
             by cca-zoo. "canonical": one direction at a time, and what it explains is taken out of
-            both modalities, by scikit-learn; its cost grows with ``dim``.
+            both modalities, by scikit-learn; its time grows with ``dim``, to minutes for 256
+            dimensions of wide features.
         standardize: Scale every feature to variance 1; else one scale for all.
         pairing: Which rows belong together: those of one item, or of one class, see
             `matched_rows`.
@@ -65,31 +66,28 @@ class PLS(PairedProjectionMethod):
 
     def _solve(self, train: Dataset) -> dict[str, dict[str, AnyArray]]:
         views = self._coordinates(self._matched(train))
-        first, second = views.values()
-        weights = (
-            self._all_at_once(first, second)
-            if self.form == "svd"
-            else self._one_by_one(first, second)
-        )
-        return {
-            name: view.projection(w) for (name, view), w in zip(views.items(), weights, strict=True)
-        }
+        if self.form == "canonical":
+            views = {name: view.varying() for name, view in views.items()}
+        x, y = (view.rows for view in views.values())
+        dim = min(self.dim, x.shape[1], y.shape[1])
+        weights = _all_at_once(x, y, dim) if self.form == "svd" else _one_by_one(x, y, dim)
+        return projections(views, weights)
 
-    def _all_at_once(self, first: Coordinates, second: Coordinates) -> list[FloatArray]:
-        linear = require("cca_zoo.linear", extra="baselines", what="PLS(form='svd')")
-        dim = min(self.dim, first.width, second.width)
-        weights: list[FloatArray] = linear.PLS(dim).fit([first.rows, second.rows]).weights_
-        return weights
 
-    def _one_by_one(self, first: Coordinates, second: Coordinates) -> list[FloatArray]:
-        from sklearn.cross_decomposition import PLSCanonical
+def _all_at_once(x: FloatArray, y: FloatArray, dim: int) -> list[FloatArray]:
+    linear = require("cca_zoo.linear", extra="baselines", what="PLS(form='svd')")
+    weights: list[FloatArray] = linear.PLS(dim).fit([x, y]).weights_
+    return weights
 
-        ranks = [int(np.linalg.matrix_rank(view.rows, tol=None)) for view in (first, second)]
-        solver = PLSCanonical(min(self.dim, *ranks), scale=False, algorithm="svd")
-        with warnings.catch_warnings():  # that nothing is left to explain
-            warnings.simplefilter("ignore", UserWarning)
-            solver.fit(first.rows, second.rows)
-        return [solver.x_rotations_, solver.y_rotations_]
+
+def _one_by_one(x: FloatArray, y: FloatArray, dim: int) -> list[FloatArray]:
+    from sklearn.cross_decomposition import PLSCanonical
+
+    solver = PLSCanonical(dim, scale=False, algorithm="nipals")
+    with warnings.catch_warnings():  # that little is left, or equal amounts, to explain
+        warnings.simplefilter("ignore", UserWarning)
+        solver.fit(x, y)
+    return [solver.x_rotations_, solver.y_rotations_]
 
 
 class CFA(PairedProjectionMethod):
@@ -124,10 +122,6 @@ class CFA(PairedProjectionMethod):
 
     def _solve(self, train: Dataset) -> dict[str, dict[str, AnyArray]]:
         views = self._coordinates(self._matched(train))
-        first, second = views
-        x, y = views[first], views[second]
-        u, _, vt = np.linalg.svd(x.rows.T @ y.rows, full_matrices=False)
-        return {
-            first: x.projection(u[:, : self.dim]),
-            second: y.projection(vt[: self.dim].T),
-        }
+        x, y = (view.rows for view in views.values())
+        u, _, vt = np.linalg.svd(x.T @ y, full_matrices=False)
+        return projections(views, (u[:, : self.dim], vt[: self.dim].T))

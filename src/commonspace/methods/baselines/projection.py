@@ -8,9 +8,9 @@ that `transform` is one matrix product.
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any, ClassVar
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from typing import ClassVar
 
 import numpy as np
 from scipy.linalg import eigh
@@ -20,7 +20,7 @@ from commonspace.data import Dataset
 from commonspace.disk import sha256_bytes
 from commonspace.errors import InputError
 from commonspace.methods.base import Method, MethodState, PartState, standardization
-from commonspace.methods.baselines.pairing import matched_rows
+from commonspace.methods.baselines.pairing import Pairing, matched_rows
 from commonspace.space import Space
 from commonspace.training import Run
 from commonspace.types import AnyArray, Float32Array, FloatArray
@@ -57,6 +57,12 @@ class Coordinates:
         whole = weights if self.basis is None else self.basis @ weights
         matrix = np.ascontiguousarray(whole, dtype=np.float32)
         return {"mean": self.mean, "scale": self.scale, "weights": matrix}
+
+    def varying(self) -> Coordinates:
+        """Return the same rows in coordinates that all vary, as many as their rank."""
+        basis = principal_components(self.rows, keep=1.0)
+        whole = basis if self.basis is None else self.basis @ basis
+        return replace(self, rows=self.rows @ basis, basis=whole)
 
 
 def coordinates(name: str, x_ND: AnyArray, *, standardize: bool = True) -> Coordinates:
@@ -108,6 +114,18 @@ def principal_components(rows_ND: FloatArray, *, keep: float) -> FloatArray:
     u = u[:, :count]
     basis: FloatArray = u if n >= n_features else rows_ND.T @ (u / np.sqrt(variance[:count]))
     return basis
+
+
+def projections(
+    views: Mapping[str, Coordinates], weights: Iterable[FloatArray]
+) -> dict[str, dict[str, AnyArray]]:
+    """Return `Coordinates.projection` of each view, with the weights in its order.
+
+    Weights beyond the views, such as those of labels, are left.
+    """
+    return {
+        name: view.projection(w) for (name, view), w in zip(views.items(), weights, strict=False)
+    }
 
 
 def whitening(covariance: FloatArray, shrinkage: float) -> FloatArray:
@@ -170,7 +188,7 @@ class PairedProjectionMethod(ProjectionMethod):
 
     needs_pairs: ClassVar[bool] = True
 
-    pairing: Any
+    pairing: Pairing
     random_state: int
 
     def _matched(self, train: Dataset) -> Dataset:
@@ -185,10 +203,8 @@ class PairedProjectionMethod(ProjectionMethod):
 
 
 def _digest(parts: Mapping[str, Mapping[str, AnyArray]]) -> str:
-    arrays = [(name, key, array) for name, part in parts.items() for key, array in part.items()]
-    return sha256_bytes(
-        *(
-            f"{name}\0{key}\0".encode() + np.ascontiguousarray(array).tobytes()
-            for name, key, array in arrays
-        )
-    )
+    chunks = []
+    for name, part in parts.items():
+        for key, array in part.items():
+            chunks += [f"{name}\0{key}".encode(), np.ascontiguousarray(array).tobytes()]
+    return sha256_bytes(*chunks)
