@@ -285,7 +285,7 @@ def _identity(
         "validation data": None if valid is None else valid.fingerprint(),
         "folds": folds,
         "seed": seed,
-        "version of the library": digest_of(type(default), evaluate)[:16],
+        "sources of the method": digest_of(type(default), evaluate)[:16],
     }
 
 
