@@ -127,3 +127,12 @@ def test_methods_are_tuned_under_one_budget_and_tested_once(tmp_path):
     assert scored == pytest.approx(best)
     again = run(*asked, "--test")
     assert again.code == 0 and not again.err and "test_best" in again.out
+
+
+def test_a_method_that_cannot_learn_from_a_set_does_not_end_the_table(tmp_path):
+    made = make_dataset(n_items=40, n_classes=4, dims={"image": 8}, noise=2.0)
+    made.save(tmp_path / "alone")  # one modality: nothing to retrieve across
+    asked = ("bench", "tune", "--set", tmp_path / "alone", "--method", "SM", "--method", "Ridge")
+    rows = ran(*asked, "--trials", 2, "--cells", tmp_path / "cells")["rows"]
+    assert [row["method"] for row in rows] == ["SM", "Ridge"]
+    assert all("at least two" in row["why"] for row in rows)

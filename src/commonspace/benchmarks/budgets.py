@@ -16,6 +16,7 @@ from commonspace.benchmarks.cells import Cells, settings
 from commonspace.benchmarks.scoring import Maker, find_method, fit_and_score
 from commonspace.benchmarks.tune import Tuning, tune
 from commonspace.data import Splits, load_dataset
+from commonspace.errors import InputError
 from commonspace.evaluation import evaluate
 from commonspace.machine import describe_machine
 from commonspace.store.settings import as_arguments, write_settings
@@ -63,7 +64,7 @@ def bench_tune(
         The form of all benchmarks: rows of "set", "method", "trials", "failed", "seconds",
         "default" and "best" (mean average precision on rows held back), "other_default" and
         "other_best" (on rows of another draw), with ``test`` "test_default" and "test_best", and
-        the "settings" found.
+        the "settings" found; or "why" a method cannot learn from a set.
     """
     makers = {name: find_method(name) for name in methods}
     bench = _Bench(Cells(cells, say), budget, test, None if out is None else Path(out), jobs)
@@ -93,15 +94,10 @@ class _Bench:
     def row(self, name: str, data: Splits, method: str, make: Maker) -> JsonDict:
         """Tune one method on one set, write its settings, and score it where asked."""
         stem = f"{Path(name).name}-{method}"
-        found = tune(
-            make,
-            data["train"],
-            **vars(self.budget),
-            valid=data.get("valid"),
-            study=self.kept.folder / "studies",
-            run=Run(jobs=self.jobs),
-            say=lambda line: self.kept.say(f"{stem}: {line}"),
-        )
+        try:
+            found = self.tuned(stem, data, make)
+        except InputError as error:  # it cannot learn from this set
+            return {"set": name, "method": method, "trials": 0, "why": str(error)}
         if self.out is not None:
             path = self.out / f"{stem}.json"
             write_settings(path, found.method, found.settings, found={"data": name})
@@ -110,6 +106,18 @@ class _Bench:
             chosen = {"test_default": {}, "test_best": found.best.settings}
             tested = {k: self.tested(f"{stem}-{k}", make, v, data) for k, v in chosen.items()}
         return {"set": name, "method": method, **_row(found), **tested, "settings": _told(found)}
+
+    def tuned(self, stem: str, data: Splits, make: Maker) -> Tuning:
+        """The search, from where it was left."""
+        return tune(
+            make,
+            data["train"],
+            **vars(self.budget),
+            valid=data.get("valid"),
+            study=self.kept.folder / "studies",
+            run=Run(jobs=self.jobs),
+            say=lambda line: self.kept.say(f"{stem}: {line}"),
+        )
 
     def tested(self, stem: str, make: Maker, chosen: JsonDict, data: Splits) -> float:
         """Mean average precision on the test split, learned from all training rows."""
