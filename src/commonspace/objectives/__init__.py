@@ -1,5 +1,12 @@
 """Losses as pure functions of tensors, one file an idea, the formula and its paper on top."""
 
+from commonspace.objectives.adversarial import (
+    modality_loss,
+    nearest_strangers,
+    reversal_factor,
+    reverse_gradient,
+    weighted_triplets,
+)
 from commonspace.objectives.continual import (
     anchor_penalty,
     class_losses,
@@ -7,6 +14,7 @@ from commonspace.objectives.continual import (
     with_gradients,
     without_conflict,
 )
+from commonspace.objectives.contrast import contrastive_loss
 from commonspace.objectives.mmd import class_mmd
 from commonspace.objectives.multiscale import (
     binary_similarity,
@@ -15,22 +23,35 @@ from commonspace.objectives.multiscale import (
     multiscale_loss,
     pair_weights,
 )
+from commonspace.objectives.pairwise import pairwise_log_loss
 from commonspace.objectives.posterior import log_loss
 from commonspace.objectives.predefined import reconstruction_loss, supervised_loss
+from commonspace.objectives.scatter import discriminant_loss, trace_ratio
+from commonspace.objectives.translation import translation_reward
 
 __all__ = [
     "anchor_penalty",
     "binary_similarity",
     "class_losses",
     "class_mmd",
+    "contrastive_loss",
     "dark_loss",
+    "discriminant_loss",
     "graded_similarity",
     "item_similarity",
     "log_loss",
+    "modality_loss",
     "multiscale_loss",
+    "nearest_strangers",
     "pair_weights",
+    "pairwise_log_loss",
     "reconstruction_loss",
+    "reversal_factor",
+    "reverse_gradient",
     "supervised_loss",
+    "trace_ratio",
+    "translation_reward",
+    "weighted_triplets",
     "with_gradients",
     "without_conflict",
 ]
