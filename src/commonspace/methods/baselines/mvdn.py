@@ -1,0 +1,84 @@
+"""MvDN: a network a modality and a common one on top, under Fisher's criterion.
+
+References:
+    [1] Kan, Shan, Chen. Multi-view Deep Network for Cross-view Classification. CVPR 2016.
+        doi:10.1109/CVPR.2016.524
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from commonspace.checks import check_range
+from commonspace.methods.baselines.joint import JointMethod
+from commonspace.methods.baselines.joint_training import Affine, Batch, Sizes
+from commonspace.methods.baselines.discriminant import discriminant_maps
+from commonspace.networks import MLP
+from commonspace.objectives import trace_ratio
+from commonspace.types import Float32Array
+
+
+@dataclass(eq=False, repr=False, kw_only=True)
+class MvDN(JointMethod):
+    """Multi-view deep network [1].
+
+    Networks f_m of the modalities and g, common to all, minimise ``tr S_W / tr S_B`` of the scatter
+    of g(f_m(x)) within and between classes, rows of all modalities pooled. Last comes a linear
+    discriminant analysis of the pooled outputs, which leaves at most one dimension fewer than there
+    are classes. Rows are drawn so that classes are equally frequent; items need no pairs. Further
+    arguments are those of `JointMethod`.
+
+    Args:
+        dim: Most dimensions of the common space; also the width of g's output.
+        width: Of f's output.
+        common: Widths of the hidden layers of g.
+        ridge: On the within-class scatter of the last step, as a share of its mean variance.
+
+    Differs from the paper, of which no code is public: widths, optimiser and the last step are our
+    choice, and the epoch is the one that retrieves best among validation rows.
+    """
+
+    multi_label: ClassVar[bool] = False
+    balanced: ClassVar[bool] = True
+    aligns: ClassVar[bool] = True
+    final: ClassVar[str | None] = "relu"
+    keeps: ClassVar[tuple[str, ...]] = ("common",)
+
+    dim: int = 64
+    hidden: Sequence[int] = (512,)
+    width: int = 256
+    common: Sequence[int] = (128,)
+    ridge: float = 0.1
+    dropout: float = 0.5
+
+    def _output_width(self) -> int:
+        return self.width
+
+    def _make(self, sizes: Sizes) -> dict[str, nn.Module]:
+        return {"common": MLP([self.width, *self.common, self.dim])}
+
+    def _embedding(self, modality: str, z_BE: Tensor, modules: Mapping[str, nn.Module]) -> Tensor:
+        common_BE: Tensor = modules["common"](z_BE)
+        return common_BE
+
+    def _loss(self, batch: Batch) -> Tensor:
+        outputs = [self._embedding(name, z_BE, batch.modules) for name, z_BE in batch.z.items()]
+        return trace_ratio(torch.cat(outputs), torch.cat(list(batch.y.values())))
+
+    def _align(
+        self, z: Mapping[str, Float32Array], y: Mapping[str, Float32Array]
+    ) -> Mapping[str, Affine]:
+        pooled = {"": np.concatenate(list(z.values()))}
+        labels = {"": np.concatenate(list(y.values()))}
+        found = discriminant_maps(pooled, labels, dim=self.dim, ridge=self.ridge)[""]
+        return dict.fromkeys(z, found)
+
+    def _check_own(self) -> None:
+        check_range("width", self.width, low=1, integer=True)
+        check_range("ridge", self.ridge, low=0)
