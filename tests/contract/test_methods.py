@@ -62,7 +62,9 @@ NETWORK = {"dim": 8, "hidden": (16,), "epochs": 3, "batch_size": 16, "schedule":
 UNIFIED = {"dim": 8, "width": 12, "hidden": (16,), "steps": 10, "batch_size": 8, "memory": 12}
 METRIC = {"dim": 8, "hidden": (16,), "epochs": 3, "batch_size": 16}
 PUBLISHED = {"standardize": False, "batch_norm": False, "init_std": 0.02, "schedule": "constant"}
+JOINT = {"hidden": (16,), "epochs": 3, "batch_size": 16}
 CASES = {
+    "DeepSM": Case("DeepSM", JOINT, grows=False, dim=None),
     "SDML": Case("SDML", NETWORK),
     "SDML code": Case("SDML", {**NETWORK, "variant": "code", "standardize": True}, unlabelled=True),
     "SDML paper": Case(

@@ -1,5 +1,6 @@
 """Every method under one contract: `__all__` is the only list there is."""
 
+from commonspace.methods.baselines.deep_sm import DeepSM
 from commonspace.methods.baselines.ridge import Ridge
 from commonspace.methods.baselines.sm import SM
 from commonspace.methods.msdmml import MSDMML
@@ -12,6 +13,7 @@ __all__ = [
     "SDML",
     "SM",
     "SPDQ",
+    "DeepSM",
     "Ridge",
     "Sequential",
 ]

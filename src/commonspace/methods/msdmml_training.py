@@ -29,7 +29,7 @@ from commonspace.objectives import (
 from commonspace.training import History, Settings, compute_settings, derive_seed, train
 from commonspace.training.checkpoint import Checkpoint
 from commonspace.training.loop import Callback, Networks, Rows
-from commonspace.types import AnyArray, Float32Array, IntArray, JsonDict
+from commonspace.types import AnyArray, Float32Array, JsonDict
 
 FORWARD_ROWS = 1024
 STEPS, PASSES, PASSES_AT_1024 = (150, 3000), (10, 25), 12.5  # fewest and most of each

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from commonspace.data import Dataset, Modality
 from commonspace.evaluation import score_vectors
-from commonspace.types import AnyArray, Float32Array, IntArray
+from commonspace.types import AnyArray, Float32Array, IntArray, StrArray
 
 VALID_ROWS = 2000  # of each modality: enough to tell epochs apart
 
@@ -33,6 +34,19 @@ class Part:
     def take(self, rows: AnyArray) -> Part:
         """Some rows, in their order."""
         return Part(self.x[rows], self.y[rows], self.items[rows])
+
+
+def item_ids(*data: Dataset | None) -> StrArray:
+    """The ids of all items of some data sets, each once, sorted."""
+    parts = [part.items for each in data if each is not None for part in each.values()]
+    return np.unique(np.concatenate(parts))
+
+
+def labelled_part(part: Modality, known: StrArray) -> Part:
+    """The labelled rows, each with the number of its item among the known ids."""
+    rows = np.flatnonzero(part.labels.labelled)
+    items: IntArray = np.searchsorted(known, part.items[rows]).astype(np.int64)
+    return Part(np.asarray(part.x)[rows], part.labels.take(rows).dense(), items)
 
 
 def evenly(part: Part, count: int) -> Part:
