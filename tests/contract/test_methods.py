@@ -64,6 +64,13 @@ METRIC = {"dim": 8, "hidden": (16,), "epochs": 3, "batch_size": 16}
 PUBLISHED = {"standardize": False, "batch_norm": False, "init_std": 0.02, "schedule": "constant"}
 JOINT = {"hidden": (16,), "epochs": 3, "batch_size": 16}
 CASES = {
+    "ACMR": Case("ACMR", {**JOINT, "dim": 8}, grows=False),
+    "ACMR parity": Case("ACMR", {**JOINT, "dim": 8, "parity": True}, grows=False),
+    "CBTLite": Case("CBTLite", {**JOINT, "width": 8}, grows=False, dim=None),
+    "CDQ": Case("CDQ", {**JOINT, "dim": 8, "bits": 16, "bits_per_word": 4}, grows=False),
+    "MvDN": Case("MvDN", {**JOINT, "dim": 8, "width": 12, "common": (10,)}, grows=False),
+    "MvLDAN": Case("MvLDAN", {**JOINT, "dim": 8}, grows=False),
+    "MvLDAN pairs": Case("MvLDAN", {**JOINT, "dim": 8, "correlation": 0.01}, grows=False),
     "DeepSM": Case("DeepSM", JOINT, grows=False, dim=None),
     "SDML": Case("SDML", NETWORK),
     "SDML code": Case("SDML", {**NETWORK, "variant": "code", "standardize": True}, unlabelled=True),

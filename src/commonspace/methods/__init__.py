@@ -1,6 +1,11 @@
 """Every method under one contract: `__all__` is the only list there is."""
 
+from commonspace.methods.baselines.acmr import ACMR
+from commonspace.methods.baselines.cbt_lite import CBTLite
+from commonspace.methods.baselines.cdq import CDQ
 from commonspace.methods.baselines.deep_sm import DeepSM
+from commonspace.methods.baselines.mvdn import MvDN
+from commonspace.methods.baselines.mvldan import MvLDAN
 from commonspace.methods.baselines.ridge import Ridge
 from commonspace.methods.baselines.sm import SM
 from commonspace.methods.msdmml import MSDMML
@@ -9,11 +14,16 @@ from commonspace.methods.sequential import Sequential
 from commonspace.methods.spdq import SPDQ
 
 __all__ = [
+    "ACMR",
+    "CDQ",
     "MSDMML",
     "SDML",
     "SM",
     "SPDQ",
+    "CBTLite",
     "DeepSM",
+    "MvDN",
+    "MvLDAN",
     "Ridge",
     "Sequential",
 ]

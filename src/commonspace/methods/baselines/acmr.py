@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import ClassVar, Literal
 
 import torch
@@ -74,7 +75,7 @@ class ACMR(PairedMethod):
     def _make(self, sizes: Sizes) -> dict[str, nn.Module]:
         widths = [self.dim, max(1, self.dim // 2), max(1, self.dim // 4)]
         layers: list[nn.Module] = []
-        for inner, outer in zip(widths, widths[1:], strict=False):
+        for inner, outer in pairwise(widths):
             layers += [nn.Linear(inner, outer)] + ([] if self.parity else [nn.ReLU()])
         discriminator = nn.Sequential(*layers, nn.Linear(widths[-1], 2))
         return {
@@ -83,7 +84,9 @@ class ACMR(PairedMethod):
         }
 
     def _loss(self, batch: Batch) -> Tensor:
-        labels = [log_loss(self._logits(batch, n), batch.y[n], several=batch.several) for n in batch.z]
+        labels = [
+            log_loss(self._logits(batch, n), batch.y[n], several=batch.several) for n in batch.z
+        ]
         terms = [self.alpha * torch.stack(labels).sum(), self._triplets(batch)]
         if self.mu:
             terms.append(self._game(batch))

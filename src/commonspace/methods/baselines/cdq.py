@@ -1,5 +1,4 @@
-"""CDQ: two networks whose outputs tell by their inner product whether a label is shared, and one
-set of codebooks for both.
+"""CDQ: outputs whose inner product tells whether a label is shared, and one set of codebooks.
 
 References:
     [1] Cao, Long, Wang, Liu. Collective Deep Quantization for Efficient Cross-Modal Retrieval.

@@ -136,9 +136,7 @@ def build(n_features: int, options: JsonDict, scaling: tuple[AnyArray, AnyArray]
     return Branch(n_features, **options, final="tanh", standardize=scaling)
 
 
-def block_codebooks(
-    x_NE: Float32Array, *, n_words: int, n_entries: int, seed: int
-) -> Float32Array:
+def block_codebooks(x_NE: Float32Array, *, n_words: int, n_entries: int, seed: int) -> Float32Array:
     """K-means in M blocks of the dimensions; each codebook is zero outside its block."""
     D = np.zeros((n_words, n_entries, x_NE.shape[1]), np.float32)
     for m, columns in enumerate(np.array_split(np.arange(x_NE.shape[1]), n_words)):

@@ -44,7 +44,7 @@ def discriminant_maps(
     ends = np.cumsum([part.shape[1] for part in scaled])[:-1]
     blocks = np.split(_signed(vectors[:, ::-1]), ends)
     return {
-        name: Affine(mean, scale[:, None] * block)
+        name: Affine(mean, (scale[:, None] * block).astype(np.float32))
         for (name, (mean, scale)), block in zip(scaling.items(), blocks, strict=True)
     }
 

@@ -192,7 +192,7 @@ class JointMethod(Method):
             name: Part(part.x, part.labels.dense(), np.searchsorted(known, part.items))
             for name, part in train.items()
         }
-        if self.batches == "pairs":
+        if self._draws_pairs():
             return self._draw_pairs(train, parts)
         order, streams = {}, {}
         for name, part in parts.items():
@@ -202,6 +202,10 @@ class JointMethod(Method):
             order[name] = rows[balanced(part.y[rows], self.random_state)] if self.balanced else rows
             streams[name] = name
         return Draw(parts, order, streams)
+
+    def _draws_pairs(self) -> bool:
+        """Whether batches are matched rows; a subclass may have an argument say so."""
+        return self.batches == "pairs"
 
     def _draw_pairs(self, train: Dataset, parts: Mapping[str, Part]) -> Draw:
         pairing: Pairing = getattr(self, "pairing", "items")
@@ -326,7 +330,7 @@ class JointMethod(Method):
                 self.maps_[name] = Affine(**found)
 
     def _check_arguments(self) -> None:
-        if "dim" in vars(self):
+        if vars(self).get("dim") is not None:
             check_range("dim", vars(self)["dim"], low=1, integer=True)
         check_widths(self.hidden)
         check_one_of("activation", self.activation, tuple(ACTIVATIONS))
@@ -363,12 +367,13 @@ class PairedMethod(JointMethod):
     pairing: Pairing = "items"
 
     def _check_train(self, train: Dataset) -> Dataset:
-        if isinstance(train, Dataset) and len(train) < 2:
+        train = super()._check_train(train)
+        if len(train) < 2:
             raise InputError(
                 f"{type(self).__name__} learns from pairs, and there is one modality alone: "
                 f"{', '.join(train)}. Give it two."
             )
-        return super()._check_train(train)
+        return train
 
 
 def fit_jointly(

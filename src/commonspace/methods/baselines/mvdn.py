@@ -16,9 +16,9 @@ import torch
 from torch import Tensor, nn
 
 from commonspace.checks import check_range
+from commonspace.methods.baselines.discriminant import discriminant_maps
 from commonspace.methods.baselines.joint import JointMethod
 from commonspace.methods.baselines.joint_training import Affine, Batch, Sizes
-from commonspace.methods.baselines.discriminant import discriminant_maps
 from commonspace.networks import MLP
 from commonspace.objectives import trace_ratio
 from commonspace.types import Float32Array

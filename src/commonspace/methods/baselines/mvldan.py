@@ -14,13 +14,12 @@ from typing import ClassVar
 from torch import Tensor
 
 from commonspace.checks import check_range
-from commonspace.data import Dataset
 from commonspace.methods.baselines.discriminant import discriminant_maps
 from commonspace.methods.baselines.joint import JointMethod
-from commonspace.methods.baselines.joint_training import Affine, Batch, Draw
+from commonspace.methods.baselines.joint_training import Affine, Batch
 from commonspace.methods.baselines.pairing import Pairing
 from commonspace.objectives import discriminant_loss
-from commonspace.types import AnyArray, Float32Array
+from commonspace.types import Float32Array
 
 
 @dataclass(eq=False, repr=False, kw_only=True)
@@ -60,8 +59,8 @@ class MvLDAN(JointMethod):
     def _output_width(self) -> int:
         return self.dim or self.sizes_.n_classes
 
-    def _draw(self, train: Dataset, known: AnyArray) -> Draw:
-        return super()._draw(train, known)
+    def _draws_pairs(self) -> bool:
+        return self.correlation > 0
 
     def _loss(self, batch: Batch) -> Tensor:
         return discriminant_loss(
