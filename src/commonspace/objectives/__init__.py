@@ -26,7 +26,7 @@ from commonspace.objectives.multiscale import (
 from commonspace.objectives.pairwise import pairwise_log_loss
 from commonspace.objectives.posterior import log_loss
 from commonspace.objectives.predefined import reconstruction_loss, supervised_loss
-from commonspace.objectives.scatter import discriminant_loss, trace_ratio
+from commonspace.objectives.scatter import discriminant_loss, trace_ratio, unexplained_share
 from commonspace.objectives.translation import translation_reward
 
 __all__ = [
@@ -51,6 +51,7 @@ __all__ = [
     "supervised_loss",
     "trace_ratio",
     "translation_reward",
+    "unexplained_share",
     "weighted_triplets",
     "with_gradients",
     "without_conflict",

@@ -52,6 +52,31 @@ def trace_ratio(z_BE: Tensor, y_BC: Tensor) -> Tensor:
     return within_BE.square().sum() / between_CE.square().sum().clamp(min=1e-12)
 
 
+def unexplained_share(z_BE: Tensor, y_BC: Tensor, *, ridge: float = 1e-3) -> Tensor:
+    """``tr (S_W + S_B)⁻¹ S_W`` over the directions that classes may span; in [0, 1].
+
+    The same for z and any invertible linear map of it, unlike `trace_ratio`, which a network makes
+    small by letting all outputs vary along the one direction that separates best.
+
+    Args:
+        z_BE: Rows of all modalities.
+        y_BC: One class a row, one-hot.
+        ridge: On the diagonal of S_W + S_B, as a share of its mean.
+
+    Returns:
+        A scalar; zero, with no gradient, where fewer than two classes are there.
+    """
+    directions = min(int(y_BC.any(dim=0).sum()) - 1, z_BE.shape[1])
+    if directions < 1:
+        return 0 * z_BE.sum()
+    within, between = (d.T @ d for d in deviations(z_BE.double(), y_BC.double()))
+    total = within + between
+    floor = ridge * total.detach().diagonal().mean() + 1e-12
+    factor = torch.linalg.cholesky(total + floor * torch.eye(len(total), dtype=total.dtype))
+    explained = torch.cholesky_solve(between, factor).trace()
+    return (1 - explained / directions).to(z_BE.dtype)
+
+
 def scatter_matrices(outputs: Sequence[Tensor], labels: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
     """S_W and S_B of [1], modality by modality in their blocks, float64.
 

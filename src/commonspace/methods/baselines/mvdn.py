@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 import numpy as np
 import torch
@@ -20,7 +20,7 @@ from commonspace.methods.baselines.discriminant import discriminant_maps
 from commonspace.methods.baselines.joint import JointMethod
 from commonspace.methods.baselines.joint_training import Affine, Batch, Sizes
 from commonspace.networks import MLP
-from commonspace.objectives import trace_ratio
+from commonspace.objectives import trace_ratio, unexplained_share
 from commonspace.types import Float32Array
 
 
@@ -53,6 +53,7 @@ class MvDN(JointMethod):
     dim: int = 64
     hidden: Sequence[int] = (512,)
     width: int = 256
+    criterion: Literal["share", "trace"] = "share"
     common: Sequence[int] = (128,)
     ridge: float = 0.1
     dropout: float = 0.5
@@ -68,8 +69,13 @@ class MvDN(JointMethod):
         return common_BE
 
     def _loss(self, batch: Batch) -> Tensor:
-        outputs = [self._embedding(name, z_BE, batch.modules) for name, z_BE in batch.z.items()]
-        return trace_ratio(torch.cat(outputs), torch.cat(list(batch.y.values())))
+        pooled_BE = batch.modules["common"](torch.cat(list(batch.z.values())))
+        y_BC = torch.cat(list(batch.y.values()))
+        return (
+            trace_ratio(pooled_BE, y_BC)
+            if self.criterion == "trace"
+            else unexplained_share(pooled_BE, y_BC)
+        )
 
     def _align(
         self, z: Mapping[str, Float32Array], y: Mapping[str, Float32Array]
