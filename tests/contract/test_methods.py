@@ -64,7 +64,15 @@ METRIC = {"dim": 8, "hidden": (16,), "epochs": 3, "batch_size": 16}
 PUBLISHED = {"standardize": False, "batch_norm": False, "init_std": 0.02, "schedule": "constant"}
 JOINT = {"hidden": (16,), "epochs": 3, "batch_size": 16}
 CASES = {
+    "AdaMine": Case("AdaMine", {**JOINT, "dim": 8}),
+    "CMPM": Case("CMPM", {**JOINT, "dim": 8}),
+    "CMPM alone": Case("CMPM", {**JOINT, "dim": 8, "classify": False}),
+    "CorrAE": Case("CorrAE", {**JOINT, "dim": 8}),
+    "DCCA": Case("DCCA", {**JOINT, "dim": 4}),
+    "DCCAE": Case("DCCAE", {**JOINT, "dim": 4}),
     "DeepSM": Case("DeepSM", JOINT, grows=False, dim=None),
+    "Recipe": Case("Recipe", {**JOINT, "dim": 8}),
+    "SupCon": Case("SupCon", {**JOINT, "dim": 8}),
     "SDML": Case("SDML", NETWORK),
     "SDML code": Case("SDML", {**NETWORK, "variant": "code", "standardize": True}, unlabelled=True),
     "SDML paper": Case(

@@ -362,14 +362,6 @@ class PairedMethod(JointMethod):
 
     pairing: Pairing = "items"
 
-    def _check_train(self, train: Dataset) -> Dataset:
-        if isinstance(train, Dataset) and len(train) < 2:
-            raise InputError(
-                f"{type(self).__name__} learns from pairs, and there is one modality alone: "
-                f"{', '.join(train)}. Give it two."
-            )
-        return super()._check_train(train)
-
 
 def fit_jointly(
     *,
