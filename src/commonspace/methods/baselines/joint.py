@@ -366,15 +366,6 @@ class PairedMethod(JointMethod):
 
     pairing: Pairing = "items"
 
-    def _check_train(self, train: Dataset) -> Dataset:
-        train = super()._check_train(train)
-        if len(train) < 2:
-            raise InputError(
-                f"{type(self).__name__} learns from pairs, and there is one modality alone: "
-                f"{', '.join(train)}. Give it two."
-            )
-        return train
-
 
 def fit_jointly(
     *,

@@ -69,6 +69,7 @@ class Batch:
         networks: The network of each modality, for a loss that passes other inputs through them.
         modules: What the subclass made.
         several: Whether a row may have several or graded labels.
+        matched: Whether row i of every modality is one item, or stands for one.
         progress: Share of the training that is over, 0 to 1.
     """
 
@@ -79,7 +80,19 @@ class Batch:
     networks: Mapping[str, Branch]
     modules: Mapping[str, nn.Module]
     several: bool
+    matched: bool
     progress: float
+
+    def share(self, first: str, second: str) -> Tensor:
+        """1 where row i of one modality and row j of another share a label, else 0: (B, B)."""
+        return (self.y[first] @ self.y[second].T).gt(0).float()
+
+    def same_item(self, first: str, second: str) -> Tensor:
+        """1 where the two rows show one item, else 0: (B, B). Matched rows count as one item."""
+        same_BB = self.items[first].unsqueeze(1).eq(self.items[second])
+        if self.matched:
+            same_BB = same_BB | torch.eye(len(same_BB), dtype=torch.bool)
+        return same_BB.float()
 
     def pairs(self) -> Iterator[tuple[str, str]]:
         """Every two modalities, once."""
@@ -185,6 +198,7 @@ class JointTask:
             networks=self.branches,
             modules=self.modules,
             several=self.several,
+            matched=len(self.n_rows) < len(parts),
             progress=self._step / self.total,
         )
         self._step += 1
@@ -211,7 +225,8 @@ class JointTask:
             return {}
         parts = {name: self.draw.rows(name, count) for name in self.draw.parts}
         z = {name: self.embed(name, part.x) for name, part in parts.items()}
-        return self.method._align(z, {name: part.y for name, part in parts.items()})
+        maps = self.method._align(z, {name: part.y for name, part in parts.items()})
+        return {name: Affine(**found.arrays()) for name, found in maps.items()}
 
     def embed(self, name: str, x_ND: AnyArray) -> Float32Array:
         """Vectors of all rows before any map."""
