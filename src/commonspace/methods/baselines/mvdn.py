@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from commonspace.checks import check_range
+from commonspace.checks import check_one_of, check_range, check_widths
 from commonspace.methods.baselines.discriminant import discriminant_maps
 from commonspace.methods.baselines.joint import JointMethod
 from commonspace.methods.baselines.joint_training import Affine, Batch, Sizes
@@ -28,7 +28,7 @@ from commonspace.types import Float32Array
 class MvDN(JointMethod):
     """Multi-view deep network [1].
 
-    Networks f_m of the modalities and g, common to all, minimise ``tr S_W / tr S_B`` of the scatter
+    Networks f_m of the modalities and g, common to all, minimise Fisher's criterion of the scatter
     of g(f_m(x)) within and between classes, rows of all modalities pooled. Last comes a linear
     discriminant analysis of the pooled outputs, which leaves at most one dimension fewer than there
     are classes. Rows are drawn so that classes are equally frequent; items need no pairs. Further
@@ -38,10 +38,12 @@ class MvDN(JointMethod):
         dim: Most dimensions of the common space; also the width of g's output.
         width: Of f's output.
         common: Widths of the hidden layers of g.
-        ridge: On the within-class scatter of the last step, as a share of its mean variance.
+        criterion: "share": ``tr (S_W + S_B)⁻¹ S_W``, which asks for every direction that classes
+            may span. "trace": ``tr S_W / tr S_B``, which deep networks make small by spreading
+            all outputs along the one direction that separates best.
 
-    Differs from the paper, of which no code is public: widths, optimiser and the last step are our
-    choice, and the epoch is the one that retrieves best among validation rows.
+    Differs from the paper, of which no code is public: criterion, widths, optimiser and the last
+    step are our choice; the epoch is the one that retrieves best among validation rows.
     """
 
     multi_label: ClassVar[bool] = False
@@ -55,7 +57,6 @@ class MvDN(JointMethod):
     width: int = 256
     criterion: Literal["share", "trace"] = "share"
     common: Sequence[int] = (128,)
-    ridge: float = 0.1
     dropout: float = 0.5
 
     def _output_width(self) -> int:
@@ -82,9 +83,10 @@ class MvDN(JointMethod):
     ) -> Mapping[str, Affine]:
         pooled = {"": np.concatenate(list(z.values()))}
         labels = {"": np.concatenate(list(y.values()))}
-        found = discriminant_maps(pooled, labels, dim=self.dim, ridge=self.ridge)[""]
+        found = discriminant_maps(pooled, labels, dim=self.dim)[""]
         return dict.fromkeys(z, found)
 
     def _check_own(self) -> None:
         check_range("width", self.width, low=1, integer=True)
-        check_range("ridge", self.ridge, low=0)
+        check_widths(self.common)
+        check_one_of("criterion", self.criterion, ("share", "trace"))
