@@ -17,9 +17,10 @@ DIMS = {"image": 8, "text": 6}
 TINY = {
     "dim": 8,
     "hidden": (16,),
-    "epochs": 8,
+    "epochs": 3,
     "batch_size": 16,
     "learning_rate": 5e-3,
+    "activation": "tanh",
     "code": 5,
     "code_hidden": (12,),
     "code_epochs": 2,
@@ -74,7 +75,8 @@ def test_its_loss_is_what_slow_loops_say():
 
 
 def test_it_beats_chance_and_is_stored_whole(data, tmp_path):
-    model = CCLLite(**TINY).fit(data["train"])
+    wide = {"code": 16, "code_hidden": (32,), "code_epochs": 40, "epochs": 12}
+    model = CCLLite(**{**TINY, **wide}).fit(data["train"])
     assert cs.evaluate(model, data["test"]).mean_ap > 0.5  # chance: 0.25
     cs.save(model, tmp_path)
     x = data["test"].x("image")
