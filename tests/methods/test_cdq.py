@@ -92,7 +92,8 @@ def test_fewer_dimensions_than_words(data):
 
 
 def test_it_beats_chance_and_so_do_its_codes(data):
-    model, test = CDQ(**{**SMALL, "epochs": 20, "input_dropout": 0.2}).fit(data["train"]), data["test"]
+    longer = {**SMALL, "epochs": 20, "input_dropout": 0.2}
+    model, test = CDQ(**longer).fit(data["train"]), data["test"]
     assert cs.evaluate(model, test).mean_ap > 0.5  # chance: 0.25
     z = {name: model.transform(name, test.x(name)) for name in test}
     decoded = {name: model.decode(model.encode(name, test.x(name))) for name in test}
@@ -135,10 +136,11 @@ def test_a_killed_training_goes_on_to_the_same_bits(data, tmp_path, monkeypatch)
 
 
 @pytest.mark.parametrize("n_classes", [1, 2])
-def test_few_rows_and_constant_features(n_classes):
-    x = np.random.default_rng(0).normal(size=(5, 4)).astype(np.float32)
+@pytest.mark.parametrize("n", [1, 5])
+def test_few_rows_and_constant_features(n, n_classes):
+    x = np.random.default_rng(0).normal(size=(n, 4)).astype(np.float32)
     x[:, 0] = 1
-    y = np.arange(5) % n_classes
+    y = np.arange(n) % n_classes
     data = Dataset.from_arrays({"image": x, "text": -x}, y, classes=["a", "b"][:n_classes])
     model = CDQ(**SMALL, batch_norm=True).fit(data)
     assert np.isfinite(model.decode(model.encode("text", x))).all()

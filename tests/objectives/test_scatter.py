@@ -8,7 +8,7 @@ import torch
 from scipy.linalg import eigh
 from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 
-from commonspace.objectives import discriminant_loss, trace_ratio
+from commonspace.objectives import discriminant_loss, trace_ratio, unexplained_share
 from commonspace.objectives.scatter import (
     correlation_blocks,
     discriminant_values,
@@ -134,9 +134,38 @@ def test_the_trace_ratio_is_what_slow_loops_say():
     np.testing.assert_allclose(by_torch(loss, x), by_differences(loss, x), rtol=1e-4, atol=1e-8)
 
 
+def test_the_unexplained_share_is_that_of_the_eigenvalues():
+    """With λ the eigenvalues of S_B against S_W, of each direction 1 / (1 + λ) is unexplained."""
+    (x, _), (y, _) = views(7)
+    within, between = blocks_of_the_paper([x], [y])
+    values = eigh(between, within, eigvals_only=True)[::-1][: CLASSES - 1]
+    table = torch.from_numpy(np.eye(CLASSES)[y])
+
+    def loss(z):
+        return unexplained_share(z, table, ridge=0.0)
+
+    found = loss(torch.from_numpy(x))
+    assert float(found) == pytest.approx(float(np.mean(1 / (1 + values))), rel=1e-6)
+    np.testing.assert_allclose(by_torch(loss, x), by_differences(loss, x), rtol=1e-4, atol=1e-8)
+
+
+def test_it_does_not_mind_how_long_a_direction_is_and_the_trace_ratio_does():
+    xs, ys = views(8)
+    x, y = (
+        torch.from_numpy(np.concatenate(xs)),
+        torch.from_numpy(np.eye(CLASSES)[np.concatenate(ys)]),
+    )
+    longer = x * torch.tensor([10.0, 1.0, 0.1])
+    how = {"ridge": 1e-9}
+    torch.testing.assert_close(
+        unexplained_share(longer, y, **how), unexplained_share(x, y, **how), rtol=1e-5, atol=0
+    )
+    assert abs(float(trace_ratio(longer, y) / trace_ratio(x, y)) - 1) > 0.1
+
+
 def test_one_class_has_nothing_to_tell_apart():
     z, y = torch.randn(5, 3, requires_grad=True), torch.eye(2)[[0] * 5]
-    for loss in (trace_ratio(z, y), discriminant_loss([z], [y])):
+    for loss in (trace_ratio(z, y), unexplained_share(z, y), discriminant_loss([z], [y])):
         assert float(loss.detach()) == 0
         assert float(torch.autograd.grad(loss, z)[0].abs().max()) == 0
 
@@ -145,6 +174,7 @@ def test_one_class_has_nothing_to_tell_apart():
 def test_outputs_that_are_flat_or_huge_stay_finite(scale):
     outputs, labels = tensors(*views(6))
     z = [(scale * out.float()).requires_grad_() for out in outputs]
-    loss = discriminant_loss(z, labels)
-    grads = torch.autograd.grad(loss, z)
-    assert torch.isfinite(loss) and all(torch.isfinite(grad).all() for grad in grads)
+    pooled = torch.cat(z), torch.cat(labels).float()
+    for loss in (discriminant_loss(z, labels), unexplained_share(*pooled), trace_ratio(*pooled)):
+        grads = torch.autograd.grad(loss, z, retain_graph=True)
+        assert torch.isfinite(loss) and all(torch.isfinite(grad).all() for grad in grads)

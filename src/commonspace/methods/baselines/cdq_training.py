@@ -84,6 +84,7 @@ class CDQTask:
 
     def loss(self, rows: Rows) -> Tensor:
         """Similarity of all pairs of a batch, and λ times how far its rows are from their codes."""
+        rows = {n: np.repeat(r, 2) if len(r) == 1 else r for n, r in rows.items()}
         z = {n: self.branches[n](as_tensor(part.x[rows[n]])) for n, part in self.parts.items()}
         (u, v), (y_u, y_v) = z.values(), (p.y[rows[n]] for n, p in self.parts.items())
         total = pairwise_log_loss(u, v, torch.from_numpy((y_u @ y_v.T) > 0))
