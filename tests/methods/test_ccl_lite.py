@@ -20,7 +20,7 @@ TINY = {
     "epochs": 3,
     "batch_size": 16,
     "learning_rate": 5e-3,
-    "activation": "tanh",
+    "dropout": 0.0,
     "code": 5,
     "code_hidden": (12,),
     "code_epochs": 2,
@@ -36,7 +36,7 @@ def test_its_first_stage_is_the_correspondence_autoencoder(data):
     train, x = data["train"], data["test"].x("text")
     stay, held = train.split(0.1, seed=0)
     model = CCLLite(**TINY).fit(train)
-    alone = CorrAE(dim=5, hidden=(12,), epochs=2, tie=0.7, validation_fraction=0.0)
+    alone = CorrAE(dim=5, hidden=(12,), epochs=2, tie=0.3, validation_fraction=0.0)
     expected = alone.fit(stay, held).transform("text", x)
     np.testing.assert_array_equal(model._codes("text", x), expected)
     assert model.n_features("text") == 6 and model.sizes_.features == {"image": 5, "text": 5}

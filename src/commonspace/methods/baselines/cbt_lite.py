@@ -53,9 +53,9 @@ class CBTLite(PairedMethod):
     final: ClassVar[str | None] = "tanh"
     keeps: ClassVar[tuple[str, ...]] = (SHARED, CLASSIFIER)
 
-    hidden: Sequence[int] = (512,)
+    hidden: Sequence[int] = (256,)
     activation: Literal["relu", "tanh", "sigmoid"] = "tanh"
-    width: int = 512
+    width: int = 256
     alpha: float = 0.1
     inter: float = 0.0
 
