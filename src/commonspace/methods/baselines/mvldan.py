@@ -41,7 +41,7 @@ class MvLDAN(JointMethod):
         pairing: With ``correlation``: pairs are "items" with the same id, or of one "classes".
 
     Differs from the paper: ``correlation`` is 0 by default (published: 10⁻³), so that no pairs are
-    needed, and ``ridge`` 1 (published: 10⁻³, and 1 for its third data set); one hidden layer with
+    needed, and ``ridge`` 1 (released code: 10⁻³, and 1 on one data set); one hidden layer with
     dropout; the epoch is the one that retrieves best among validation rows.
     """
 
