@@ -36,7 +36,6 @@ class CMPM(PairedMethod):
 
     dim: int = 256
     classify: bool = True
-    dropout: float = 0.5
 
     def _check_own(self) -> None:
         check_flag("classify", self.classify)

@@ -34,7 +34,8 @@ class DCCA(PairedMethod):
 
     Args:
         dim: Dimensions of the space.
-        ridge: Added to the diagonals of the outputs' covariances.
+        ridge: Added to the diagonals of the outputs' covariances; the released code has 1e-3, but
+            few rows want more.
         batch_size: None takes an eighth of the rows, 256 to 1000: a batch has to show all
             correlations at once, ten rows a dimension or more.
         pairing: See `PairedMethod`.
@@ -46,7 +47,7 @@ class DCCA(PairedMethod):
     batch_sizes: ClassVar[tuple[int, int]] = (256, 1000)
 
     dim: int = 16
-    ridge: float = 1e-3
+    ridge: float = 1.0
 
     def _check_own(self) -> None:
         check_range("ridge", self.ridge, low=1e-9)

@@ -32,15 +32,10 @@ class DeepSM(JointMethod):
 
     Differs from the paper: the networks read feature vectors, where [1] fine-tunes a convolutional
     network by the squared error of its softmax.
-
-    Args:
-        dropout: Share of the hidden units dropped in training.
     """
 
     can_add_modality: ClassVar[bool] = True
     keeps: ClassVar[tuple[str, ...]] = ("posterior",)
-
-    dropout: float = 0.5
 
     def _output_width(self) -> int:
         return self.sizes_.n_classes

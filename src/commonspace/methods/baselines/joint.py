@@ -112,8 +112,8 @@ class JointMethod(Method):
     hidden: Sequence[int] = (512,)
     activation: Literal["relu", "tanh", "sigmoid"] = "relu"
     batch_norm: bool = False
-    input_dropout: float = 0.0
-    dropout: float = 0.0
+    input_dropout: float = 0.2
+    dropout: float = 0.5
     epochs: int | None = None
     effort: float = 1.0
     batch_size: int | None = None
@@ -407,12 +407,15 @@ def _validation_parts(valid: Dataset | None, known: AnyArray) -> dict[str, Part]
 
 
 def _items_as_labels(valid: Dataset) -> dict[str, Part]:
+    """Every row under a class of its own item; nothing where no two rows show one item."""
     ids = item_ids(valid)
+    if len(ids) == sum(map(len, valid.values())):
+        return {}
     out = {}
     for name, part in valid.items():
         items = np.searchsorted(ids, part.items)
         out[name] = Part(part.x, np.eye(len(ids), dtype=np.float32)[items], items)
-    return out
+    return {name: part for name, part in out.items() if len(part)}
 
 
 def _prefixed(prefix: str, arrays: Mapping[str, AnyArray]) -> dict[str, AnyArray]:

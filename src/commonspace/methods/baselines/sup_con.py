@@ -30,14 +30,12 @@ class SupCon(JointMethod):
     Args:
         dim: Dimensions of the space.
         temperature: τ.
-        dropout: Share of the hidden units dropped in training.
     """
 
     unit: ClassVar[bool] = True
 
     dim: int = 128
     temperature: float = 0.1
-    dropout: float = 0.5
 
     def _check_own(self) -> None:
         check_range("temperature", self.temperature, low=1e-6)
