@@ -55,7 +55,7 @@ class ACMR(PairedMethod):
             gradient never reaches the embeddings, a classifier that stays as it was initialised.
 
     Differs from the paper: triplets a row (the published sum of distances is under ``parity``);
-    a discriminator with ReLU; both networks of one shape, dropout, AdamW on a one-cycle schedule,
+    a discriminator with ReLU; both networks of one shape; AdamW on a one-cycle schedule,
     and the epoch that retrieves best among validation rows.
     """
 
@@ -70,6 +70,8 @@ class ACMR(PairedMethod):
     margin: float = 0.1
     mu: float = 1.0
     parity: bool = False
+    input_dropout: float = 0.0
+    dropout: float = 0.0
     betas: tuple[float, float] = (0.5, 0.999)
 
     def _make(self, sizes: Sizes) -> dict[str, nn.Module]:

@@ -55,6 +55,8 @@ class CBTLite(PairedMethod):
 
     hidden: Sequence[int] = (256,)
     activation: Literal["relu", "tanh", "sigmoid"] = "tanh"
+    input_dropout: float = 0.0
+    dropout: float = 0.0
     width: int = 256
     alpha: float = 0.1
     inter: float = 0.0

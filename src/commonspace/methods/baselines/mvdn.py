@@ -57,7 +57,7 @@ class MvDN(JointMethod):
     width: int = 256
     criterion: Literal["share", "trace"] = "share"
     common: Sequence[int] = (128,)
-    dropout: float = 0.5
+    input_dropout: float = 0.0
 
     def _output_width(self) -> int:
         return self.width
