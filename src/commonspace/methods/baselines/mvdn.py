@@ -72,11 +72,8 @@ class MvDN(JointMethod):
     def _loss(self, batch: Batch) -> Tensor:
         pooled_BE = batch.modules["common"](torch.cat(list(batch.z.values())))
         y_BC = torch.cat(list(batch.y.values()))
-        return (
-            trace_ratio(pooled_BE, y_BC)
-            if self.criterion == "trace"
-            else unexplained_share(pooled_BE, y_BC)
-        )
+        criterion = trace_ratio if self.criterion == "trace" else unexplained_share
+        return criterion(pooled_BE, y_BC)
 
     def _align(
         self, z: Mapping[str, Float32Array], y: Mapping[str, Float32Array]
