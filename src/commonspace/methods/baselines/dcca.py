@@ -48,6 +48,8 @@ class DCCA(PairedMethod):
 
     dim: int = 16
     ridge: float = 1.0
+    input_dropout: float = 0.2
+    dropout: float = 0.5
 
     def _check_own(self) -> None:
         check_range("ridge", self.ridge, low=1e-9)

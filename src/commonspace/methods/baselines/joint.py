@@ -112,8 +112,8 @@ class JointMethod(Method):
     hidden: Sequence[int] = (512,)
     activation: Literal["relu", "tanh", "sigmoid"] = "relu"
     batch_norm: bool = False
-    input_dropout: float = 0.2
-    dropout: float = 0.5
+    input_dropout: float = 0.0
+    dropout: float = 0.0
     epochs: int | None = None
     effort: float = 1.0
     batch_size: int | None = None
