@@ -47,8 +47,8 @@ class AdaMine(PairedMethod):
     margin: float = 0.1
     items: float = 1.0
     semantic: float = 1.0
-    input_dropout: float = 0.2
-    dropout: float = 0.5
+    input_dropout: float = 0.1
+    dropout: float = 0.3
     clip: float | None = 8.0
 
     def _check_own(self) -> None:

@@ -30,7 +30,8 @@ class DCCA(PairedMethod):
     `canonical_correlations`; then a linear CCA of all training rows' outputs. Labels are not looked
     at but to choose the epoch. Further arguments are those of `JointMethod`.
 
-    Differs from the paper: Adam on batches instead of L-BFGS, no pretraining by autoencoders.
+    Differs from the paper: Adam on batches instead of L-BFGS, dropout, no pretraining by
+    autoencoders.
 
     Args:
         dim: Dimensions of the space.

@@ -47,8 +47,8 @@ class Recipe(PairedMethod):
     margin: float = 0.1
     mismatched: float = 0.8
     semantic: float = 0.25
-    input_dropout: float = 0.2
-    dropout: float = 0.5
+    input_dropout: float = 0.1
+    dropout: float = 0.3
 
     def _check_own(self) -> None:
         check_range("margin", self.margin, low=-1, high=1)
