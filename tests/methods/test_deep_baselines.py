@@ -75,8 +75,8 @@ def test_adamine_is_four_terms(y):
     expected = 0.0
     for a, b in (("a", "b"), ("b", "a")):
         z = batch.z[a], batch.z[b]
-        expected += adaptive_triplet_loss(*z, eye, ~eye, margin=0.3)
-        expected += 0.1 * adaptive_triplet_loss(*z, share & ~eye, ~share, margin=0.3)
+        expected += adaptive_triplet_loss(*z, eye, ~eye, margin=0.1)
+        expected += adaptive_triplet_loss(*z, share & ~eye, ~share, margin=0.1)
     assert float(AdaMine()._loss(batch)) == pytest.approx(float(expected))
 
 

@@ -49,6 +49,26 @@ def labelled_part(part: Modality, known: StrArray) -> Part:
     return Part(np.asarray(part.x)[rows], part.labels.take(rows).dense(), items)
 
 
+def validation_parts(valid: Dataset | None, known: StrArray) -> dict[str, Part]:
+    """Labelled validation rows; where none is labelled, rows whose label is their item."""
+    if valid is None:
+        return {}
+    labelled = {n: labelled_part(p, known) for n, p in valid.items() if p.labels.labelled.any()}
+    return labelled or _items_as_labels(valid)
+
+
+def _items_as_labels(valid: Dataset) -> dict[str, Part]:
+    """Every row under a class of its own item; nothing where no two rows show one item."""
+    ids = item_ids(valid)
+    if len(ids) == sum(map(len, valid.values())):
+        return {}
+    out = {}
+    for name, part in valid.items():
+        items = np.searchsorted(ids, part.items)
+        out[name] = Part(part.x, np.eye(len(ids), dtype=np.float32)[items], items)
+    return {name: part for name, part in out.items() if len(part)}
+
+
 def evenly(part: Part, count: int) -> Part:
     """At most so many rows, at even distances."""
     return part.take(np.linspace(0, len(part) - 1, min(len(part), count)).astype(int))

@@ -32,8 +32,8 @@ class AdaMine(PairedMethod):
 
     Args:
         dim: Dimensions of the space.
-        margin: How much farther, in 1 − cosine, a negative should be than a positive.
-        semantic: λ, weight of the triplets of classes.
+        margin: How much farther, in 1 − cosine, a negative should be than a positive; 0.3 in [1].
+        semantic: λ, weight of the triplets of classes; 0.1 in the paper, which ranks items.
         items: Weight of the triplets of items.
         batch_size: None takes an eighth of the rows, 32 to 100, as the triplets are many.
         pairing: See `PairedMethod`.
@@ -44,9 +44,11 @@ class AdaMine(PairedMethod):
     batch_sizes: ClassVar[tuple[int, int]] = (32, 100)
 
     dim: int = 256
-    margin: float = 0.3
+    margin: float = 0.1
     items: float = 1.0
-    semantic: float = 0.1
+    semantic: float = 1.0
+    input_dropout: float = 0.1
+    dropout: float = 0.3
     clip: float | None = 8.0
 
     def _check_own(self) -> None:

@@ -36,6 +36,8 @@ class CMPM(PairedMethod):
 
     dim: int = 256
     classify: bool = True
+    input_dropout: float = 0.1
+    dropout: float = 0.3
 
     def _check_own(self) -> None:
         check_flag("classify", self.classify)

@@ -41,8 +41,6 @@ class CorrAE(PairedMethod):
 
     dim: int = 64
     tie: float = 0.8
-    input_dropout: float = 0.0
-    dropout: float = 0.0
 
     def _check_own(self) -> None:
         check_range("tie", self.tie, low=0, high=1)

@@ -30,7 +30,8 @@ class DCCA(PairedMethod):
     `canonical_correlations`; then a linear CCA of all training rows' outputs. Labels are not looked
     at but to choose the epoch. Further arguments are those of `JointMethod`.
 
-    Differs from the paper: Adam on batches instead of L-BFGS, no pretraining by autoencoders.
+    Differs from the paper: Adam on batches instead of L-BFGS, dropout, no pretraining by
+    autoencoders.
 
     Args:
         dim: Dimensions of the space.
@@ -48,6 +49,8 @@ class DCCA(PairedMethod):
 
     dim: int = 16
     ridge: float = 1.0
+    input_dropout: float = 0.2
+    dropout: float = 0.5
 
     def _check_own(self) -> None:
         check_range("ridge", self.ridge, low=1e-9)

@@ -37,6 +37,9 @@ class DeepSM(JointMethod):
     can_add_modality: ClassVar[bool] = True
     keeps: ClassVar[tuple[str, ...]] = ("posterior",)
 
+    input_dropout: float = 0.2
+    dropout: float = 0.5
+
     def _output_width(self) -> int:
         return self.sizes_.n_classes
 

@@ -30,17 +30,15 @@ from commonspace.methods.baselines.joint_training import (
     Sizes,
     balanced,
     embed,
+    fit_jointly,
     shared_key,
 )
 from commonspace.methods.baselines.pairing import Pairing, matched_rows
 from commonspace.methods.jobs import arrays_of, digest_of, learned_digest, passes_for, with_arrays
-from commonspace.methods.parts import Part, item_ids, labelled_part
+from commonspace.methods.parts import Part, item_ids, validation_parts
 from commonspace.networks import ACTIVATIONS, Branch
 from commonspace.space import Space
-from commonspace.training import Run, Settings, compute_settings, derive_seed, run_all
-from commonspace.training import train as run_loop
-from commonspace.training.checkpoint import Checkpoint
-from commonspace.training.loop import Callback
+from commonspace.training import Run, Settings, derive_seed, run_all
 from commonspace.types import AnyArray, Float32Array, JsonDict
 
 RATE = 1e-3
@@ -112,8 +110,8 @@ class JointMethod(Method):
     hidden: Sequence[int] = (512,)
     activation: Literal["relu", "tanh", "sigmoid"] = "relu"
     batch_norm: bool = False
-    input_dropout: float = 0.2
-    dropout: float = 0.5
+    input_dropout: float = 0.0
+    dropout: float = 0.0
     epochs: int | None = None
     effort: float = 1.0
     batch_size: int | None = None
@@ -178,7 +176,7 @@ class JointMethod(Method):
             "method": self,
             "name": name,
             "draw": draw,
-            "valid": _validation_parts(valid, known),
+            "valid": validation_parts(valid, known),
             "checkpoint": run.checkpoint(name, digest),
         }
         epochs = self._settings(draw).epochs
@@ -365,57 +363,6 @@ class PairedMethod(JointMethod):
     batches: ClassVar[Literal["own", "pairs"]] = "pairs"
 
     pairing: Pairing = "items"
-
-
-def fit_jointly(
-    *,
-    method: JointMethod,
-    name: str,
-    draw: Draw,
-    valid: Mapping[str, Part],
-    checkpoint: Checkpoint | None,
-    callbacks: Sequence[Callback] = (),
-) -> JointTask:
-    """Train the modalities of a draw together; the task that returns holds them and how it went."""
-    settings = method._settings(draw)
-    with compute_settings():
-        branches = {key: method._build(key, part.x) for key, part in draw.parts.items()}
-        modules = method._build_modules()
-        task = JointTask(
-            method,
-            draw,
-            valid,
-            branches,
-            modules,
-            rates=method._rates(list(branches), list(modules)),
-            settings=settings,
-            several=method.sizes_.several,
-        )
-    seed = method.random_state
-    task.history = run_loop(
-        task, settings, name=name, seed=seed, checkpoint=checkpoint, callbacks=callbacks
-    )
-    return task
-
-
-def _validation_parts(valid: Dataset | None, known: AnyArray) -> dict[str, Part]:
-    """Labelled validation rows; where none is labelled, rows whose label is their item."""
-    if valid is None:
-        return {}
-    labelled = {n: labelled_part(p, known) for n, p in valid.items() if p.labels.labelled.any()}
-    return labelled or _items_as_labels(valid)
-
-
-def _items_as_labels(valid: Dataset) -> dict[str, Part]:
-    """Every row under a class of its own item; nothing where no two rows show one item."""
-    ids = item_ids(valid)
-    if len(ids) == sum(map(len, valid.values())):
-        return {}
-    out = {}
-    for name, part in valid.items():
-        items = np.searchsorted(ids, part.items)
-        out[name] = Part(part.x, np.eye(len(ids), dtype=np.float32)[items], items)
-    return {name: part for name, part in out.items() if len(part)}
 
 
 def _prefixed(prefix: str, arrays: Mapping[str, AnyArray]) -> dict[str, AnyArray]:

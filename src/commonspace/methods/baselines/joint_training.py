@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 from typing import ClassVar, Protocol
@@ -14,8 +14,9 @@ from torch import Tensor, nn
 from commonspace.methods.jobs import as_tensor, in_blocks
 from commonspace.methods.parts import VALID_ROWS, Part, evenly, mean_ap_among
 from commonspace.networks import Branch
-from commonspace.training import History, Settings
-from commonspace.training.loop import Networks, Rows
+from commonspace.training import History, Settings, compute_settings, train
+from commonspace.training.checkpoint import Checkpoint
+from commonspace.training.loop import Callback, Networks, Rows
 from commonspace.types import AnyArray, Float32Array, IntArray
 
 SHARED = "all"  # what the loop calls a module that is no modality's own begins so
@@ -137,6 +138,16 @@ class Trainer(Protocol):
     """What the task asks of a `JointMethod`."""
 
     aligns: ClassVar[bool]
+    sizes_: Sizes
+    random_state: int
+
+    def _settings(self, draw: Draw) -> Settings: ...
+
+    def _build(self, name: str, x_ND: AnyArray) -> Branch: ...
+
+    def _build_modules(self) -> dict[str, nn.Module]: ...
+
+    def _rates(self, networks: Sequence[str], modules: Sequence[str]) -> dict[str, float]: ...
 
     def _loss(self, batch: Batch) -> Tensor: ...
 
@@ -236,6 +247,37 @@ class JointTask:
         """Rows of a batch; a single one, which has no spread to normalise by, twice."""
         rows = self.draw.order[name][index]
         return self.draw.parts[name].take(np.repeat(rows, 2) if len(rows) == 1 else rows)
+
+
+def fit_jointly(
+    *,
+    method: Trainer,
+    name: str,
+    draw: Draw,
+    valid: Mapping[str, Part],
+    checkpoint: Checkpoint | None,
+    callbacks: Sequence[Callback] = (),
+) -> JointTask:
+    """Train the modalities of a draw together; the task that returns holds them and how it went."""
+    settings = method._settings(draw)
+    with compute_settings():
+        branches = {key: method._build(key, part.x) for key, part in draw.parts.items()}
+        modules = method._build_modules()
+        task = JointTask(
+            method,
+            draw,
+            valid,
+            branches,
+            modules,
+            rates=method._rates(list(branches), list(modules)),
+            settings=settings,
+            several=method.sizes_.several,
+        )
+    seed = method.random_state
+    task.history = train(
+        task, settings, name=name, seed=seed, checkpoint=checkpoint, callbacks=callbacks
+    )
+    return task
 
 
 def embed(

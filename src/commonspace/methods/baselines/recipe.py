@@ -36,7 +36,8 @@ class Recipe(PairedMethod):
         dim: Dimensions of the space.
         margin: Cosine up to which vectors of two items are left alone.
         mismatched: Weight of pairs of two items; pairs of one item have the rest up to 1.
-        semantic: w, weight of each modality's classification, 0 to 0.5.
+        semantic: w, weight of each modality's classification, 0 to 0.5; 0.01 in the paper, which
+            ranks items.
         pairing: See `PairedMethod`.
     """
 
@@ -45,7 +46,9 @@ class Recipe(PairedMethod):
     dim: int = 256
     margin: float = 0.1
     mismatched: float = 0.8
-    semantic: float = 0.01
+    semantic: float = 0.25
+    input_dropout: float = 0.1
+    dropout: float = 0.3
 
     def _check_own(self) -> None:
         check_range("margin", self.margin, low=-1, high=1)

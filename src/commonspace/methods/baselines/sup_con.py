@@ -36,6 +36,8 @@ class SupCon(JointMethod):
 
     dim: int = 128
     temperature: float = 0.1
+    input_dropout: float = 0.2
+    dropout: float = 0.5
 
     def _check_own(self) -> None:
         check_range("temperature", self.temperature, low=1e-6)
