@@ -58,6 +58,7 @@ class CCLLite(PairedMethod):
     dim: int = 256
     hidden: Sequence[int] = (512,)
     input_dropout: float = 0.0
+    dropout: float = 0.5
     margin: float = 1.0
     code: int = 256
     code_hidden: Sequence[int] = (512,)

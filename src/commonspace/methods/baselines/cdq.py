@@ -25,7 +25,7 @@ from commonspace.methods.jobs import (
     learned_digest,
     with_arrays,
 )
-from commonspace.methods.parts import Part, item_ids, labelled_part
+from commonspace.methods.parts import Part, item_ids, labelled_part, validation_parts
 from commonspace.networks import Branch
 from commonspace.quantization import Quantizer
 from commonspace.space import Space
@@ -148,14 +148,9 @@ class CDQ(Method):
 
     def _job(self, train: Dataset, valid: Dataset | None) -> JsonDict:
         known = item_ids(train, valid)
-        held = {} if valid is None else dict(valid)
         return {
             "parts": {name: self._part(name, train, known) for name in train},
-            "valid": {
-                name: labelled_part(part, known)
-                for name, part in held.items()
-                if part.labels.labelled.any()
-            },
+            "valid": validation_parts(valid, known),
             "options": self._network_options(),
             "settings": Settings(
                 epochs=int(self.epochs),

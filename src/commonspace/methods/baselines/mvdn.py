@@ -58,6 +58,7 @@ class MvDN(JointMethod):
     criterion: Literal["share", "trace"] = "share"
     common: Sequence[int] = (128,)
     input_dropout: float = 0.0
+    dropout: float = 0.5
 
     def _output_width(self) -> int:
         return self.width

@@ -52,6 +52,7 @@ class MvLDAN(JointMethod):
     dim: int | None = None
     hidden: Sequence[int] = (512,)
     input_dropout: float = 0.0
+    dropout: float = 0.5
     ridge: float = 1.0
     correlation: float = 0.0
     threshold: float = 1.0
