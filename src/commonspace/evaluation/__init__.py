@@ -6,6 +6,7 @@
 from commonspace.evaluation.curves import Curves
 from commonspace.evaluation.engine import score_vectors
 from commonspace.evaluation.evaluator import chance, evaluate
+from commonspace.evaluation.graded import average_cumulative_gain, weighted_average_precision
 from commonspace.evaluation.metrics import (
     average_precision,
     label_overlap,
@@ -38,6 +39,7 @@ __all__ = [
     "Report",
     "Score",
     "TiedScore",
+    "average_cumulative_gain",
     "average_precision",
     "bootstrap_interval",
     "chance",
@@ -55,4 +57,5 @@ __all__ = [
     "score_vectors",
     "sign_flip_p",
     "tied_average_precision",
+    "weighted_average_precision",
 ]

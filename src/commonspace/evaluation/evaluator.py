@@ -18,7 +18,8 @@ from commonspace.evaluation.engine import (
     to_score,
 )
 from commonspace.evaluation.gains import BYTES_PER_PAIR as GAIN_BYTES
-from commonspace.evaluation.gains import Gains, discounts, normalised
+from commonspace.evaluation.gains import Gains, GradedScores, discounts, normalised
+from commonspace.evaluation.graded import expected_wap
 from commonspace.evaluation.protocol import Divisor, Protocol
 from commonspace.evaluation.ranking import QueryScores
 from commonspace.evaluation.relevance import Relevance
@@ -28,7 +29,6 @@ from commonspace.types import (
     AnyArray,
     BoolArray,
     Float32Array,
-    FloatArray,
     LabelledData,
     ModalityTable,
     SupportsTransform,
@@ -154,7 +154,7 @@ def chance(
         found = _chance_scores(relevance, protocol)
         if protocol.gain is not None:
             gains = Gains.of(query, item, exclude_self=exclude_self)
-            found = replace(found, ndcg=_chance_ndcg(gains, protocol))
+            found = replace(found, **_chance_graded(gains, protocol)._asdict())
         scores[direction] = to_score(found, relevance, protocol, seed=seed, n_bootstrap=n_bootstrap)
     return Report(protocol, scores)
 
@@ -227,16 +227,23 @@ def _chance_scores(relevance: Relevance, protocol: Protocol) -> QueryScores:
     return QueryScores(expected, worst, best, n_relevant, n_relevant == 0)
 
 
-def _chance_ndcg(gains: Gains, protocol: Protocol) -> FloatArray:
-    """Every item counts with the mean gain of the gallery."""
+def _chance_graded(gains: Gains, protocol: Protocol) -> GradedScores:
+    """Every item counts with the mean gain of the gallery: it is one group of ties."""
     n_queries, n_gallery = len(gains.query), len(gains.gallery)
-    discount = discounts(n_gallery - int(gains.exclude_self), protocol.k)
+    n_items = n_gallery - int(gains.exclude_self)
+    discount = discounts(n_items, protocol.k)
     step = block_rows(n_gallery, MEMORY, bytes_per_pair=GAIN_BYTES)
     parts = []
     for start in range(0, n_queries, step):
         mean, best_first = gains.mean_block(start, min(start + step, n_queries))
-        parts.append(normalised(mean * discount.sum(), best_first, discount))
-    return np.concatenate(parts)
+        ndcg = normalised(mean * discount.sum(), best_first, discount)
+        # Of the query itself, which is worth nothing, the last of the best order is rid.
+        wap = expected_wap(best_first[:, :n_items], k=protocol.k, divide_by=protocol.divide_by)
+        nothing = best_first[:, 0] == 0
+        wap[nothing] = np.nan
+        parts.append((ndcg, wap, np.where(nothing, np.nan, mean)))
+    ndcg, wap, acg = (np.concatenate(part) for part in zip(*parts, strict=True))
+    return GradedScores(ndcg, wap, None if protocol.k is None else acg)
 
 
 def _override(protocol: Protocol, *, k: int | None, divide_by: Divisor | None) -> Protocol:
