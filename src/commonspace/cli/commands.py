@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from commonspace.cli import bench, data, demo, evaluate, examples, search, train
+from commonspace.cli import bench, data, demo, evaluate, examples, inspect, search, train
 from commonspace.cli.errors import Commands
 
 app = typer.Typer(
@@ -22,6 +22,7 @@ demo.register(app)
 app.add_typer(data.app, name="data")
 train.register(app)
 evaluate.register(app)
+inspect.register(app)
 examples.register(app)
 search.register(app)
 app.add_typer(bench.app, name="bench")

@@ -7,6 +7,7 @@ from commonspace.evaluation.curves import Curves
 from commonspace.evaluation.engine import score_vectors
 from commonspace.evaluation.evaluator import chance, evaluate
 from commonspace.evaluation.graded import average_cumulative_gain, weighted_average_precision
+from commonspace.evaluation.health import Finding, Health, inspect, plot_health
 from commonspace.evaluation.metrics import (
     average_precision,
     label_overlap,
@@ -35,6 +36,8 @@ __all__ = [
     "Course",
     "Curves",
     "Difference",
+    "Finding",
+    "Health",
     "Protocol",
     "Report",
     "Score",
@@ -46,9 +49,11 @@ __all__ = [
     "compare",
     "evaluate",
     "holm",
+    "inspect",
     "label_overlap",
     "ndcg",
     "plot_curves",
+    "plot_health",
     "precision_at",
     "precision_recall_curve",
     "precision_scope_curve",

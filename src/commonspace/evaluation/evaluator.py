@@ -82,15 +82,15 @@ def evaluate(
         NotFoundError: ``data`` or ``model`` has no modality of that name.
     """
     protocol = _override(protocol, k=k, divide_by=divide_by)
-    names = _modalities(data, modalities)
+    names = chosen_modalities(data, modalities)
     directions = _directions(names, protocol)
     if gallery is not None:
         _check_gallery(model, data, gallery)
-    queries = {name: _Side.of(model, data[name], name) for name in names}
+    queries = {name: Side.of(model, data[name], name) for name in names}
     items = (
         queries
         if gallery is None
-        else {name: _Side.of(model, gallery[name], name) for name in names}
+        else {name: Side.of(model, gallery[name], name) for name in names}
     )
     scores = {}
     for direction in directions:
@@ -143,7 +143,7 @@ def chance(
         [1] Bestgen. Exact expected average precision of the random baseline for system
             evaluation. Prague Bulletin of Mathematical Linguistics 2015.
     """
-    names = _modalities(data, modalities)
+    names = chosen_modalities(data, modalities)
     queries = {name: _labels(data[name], name) for name in names}
     items = queries if gallery is None else {name: _labels(gallery[name], name) for name in names}
     scores = {}
@@ -160,7 +160,7 @@ def chance(
 
 
 @dataclass(frozen=True, eq=False)
-class _Side:
+class Side:
     """Vectors and labels of one modality, rows of unknown labels left out."""
 
     vectors: Float32Array
@@ -170,7 +170,8 @@ class _Side:
     @classmethod
     def of(
         cls, model: SupportsTransform | Mapping[str, Any], table: ModalityTable, name: str
-    ) -> _Side:
+    ) -> Side:
+        """Read one modality, or say what does not fit."""
         known = np.asarray(table.labels.known, dtype=np.bool_)
         labels = _labels(table, name)
         vectors = _transform(model, table, known, name)
@@ -209,7 +210,7 @@ def _labels(table: ModalityTable, name: str) -> AnyArray:
     return weights if known.all() else weights[known]
 
 
-def _with_unlabelled(score: Score, query: _Side, item: _Side) -> Score:
+def _with_unlabelled(score: Score, query: Side, item: Side) -> Score:
     dropped = query.n_unlabelled + (0 if query is item else item.n_unlabelled)
     return replace(score, n_unlabelled=dropped)
 
@@ -252,7 +253,8 @@ def _override(protocol: Protocol, *, k: int | None, divide_by: Divisor | None) -
     return protocol if divide_by is None else replace(protocol, divide_by=divide_by)
 
 
-def _modalities(data: LabelledData, modalities: Sequence[str] | None) -> tuple[str, ...]:
+def chosen_modalities(data: LabelledData, modalities: Sequence[str] | None) -> tuple[str, ...]:
+    """Return the modalities asked for, or all there are."""
     names = tuple(data.modalities) if modalities is None else tuple(modalities)
     for name in names:
         if name not in data.modalities:
