@@ -76,15 +76,15 @@ def inspect(
 
 
 def _print_suspects(health: Health, n: int) -> None:
-    rows = health.suspect_rows(n)
-    if rows:
-        print_line("\nrows whose label looks wrong:")
-    for row in rows:
+    found: dict[str, list[str]] = {}  # an item in several modalities takes one line
+    for row in health.suspect_rows(n * len(health.suspects)):
         own, other = f"{row['votes']:.2f}", f"{row['suggested_votes']:.2f}"
-        print_line(
-            f"  {row['score']:.2f}  {row['modality']} {row['item']}: {row['label']} ({own} of the "
-            f"votes), rather {row['suggested']} ({other})"
-        )
+        line = f"{row['item']}: {row['label']} ({own} of the votes), rather {row['suggested']}"
+        found.setdefault(f"{row['score']:.2f}  {line} ({other})", []).append(row["modality"])
+    if n:
+        print_line("\nrows whose label looks wrong:")
+    for line, modalities in list(found.items())[:n]:
+        print_line(f"  {line}, {', '.join(modalities)}")
 
 
 def _write(path: Path, health: Health) -> None:

@@ -77,10 +77,10 @@ RULES: dict[str, Rule] = {
         "and what is: fit it anew on held-out rows"
     ),
     "suspect labels": Rule(
-        0.1, NEVER, "share of the rows whose neighbours agree on another label: read their list"
+        0.06, NEVER, "share of the rows whose neighbours agree on another label: read their list"
     ),
     "shuffled pairs": Rule(
-        0.2, 0.5, "share of the items whose two rows have hardly anything in common: look at the "
+        0.15, 0.5, "share of the items whose two rows have hardly anything in common: look at the "
         "order of rows and ids"
     ),
     "label conflicts": Rule(

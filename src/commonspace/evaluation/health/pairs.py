@@ -27,7 +27,7 @@ class PairCheck:
         score: 1 - s / 2e within [0, 1], where s is the cosine of the two rows and e what their
             class makes expected: the mean cosine of either row with the other modality's items of
             its label. 0.5 for a mate like any of the class, less for one that is nearer, 1 for one
-            that has nothing in common.
+            that has nothing in common. Where the two rows share no label, half-way from there to 1.
         conflicts: Share of the pairs whose two rows share no label.
     """
 
@@ -70,9 +70,9 @@ def check_pairs(
     found = (unit(z_QE[rows]) * unit(z_GE[at])).sum(axis=1, dtype=np.float64)
     expected = np.maximum((forth + back) / 2, _LEAST_EXPECTED)
     score = 1 - np.clip(found / expected, 0, 2) / 2
-    agree = ((y_QC[rows] > 0) & (y_GC[at] > 0)).any(axis=1)
+    agree = np.asarray(((y_QC[rows] > 0) & (y_GC[at] > 0)).any(axis=1))
     conflicts = float((~agree).mean()) if len(rows) else 0.0
-    return PairCheck(query_items[rows], score, conflicts)
+    return PairCheck(query_items[rows], np.where(agree, score, (1 + score) / 2), conflicts)
 
 
 def unit(z_NE: Float32Array) -> Float32Array:

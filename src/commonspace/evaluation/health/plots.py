@@ -117,7 +117,7 @@ def _reliability(axes: Any, health: Health, key: Direction) -> None:
     axes.set_xlabel("predicted")
     axes.set_ylabel("observed")
     axes.grid(alpha=0.3)
-    axes.legend()
+    axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.14))
 
 
 def _curve(axes: Any, curve: Reliability, name: str, colour: str, dash: str) -> None:
