@@ -88,7 +88,8 @@ RULES: dict[str, Rule] = {
     ),
 }  # fmt: skip
 
-_CHANCE_P = 1e-3
+_CHANCE_P = 0.01
+_LEAST_LIFT, _LOW_LIFT = 0.02, 0.1
 
 
 @dataclass(frozen=True)
@@ -156,7 +157,8 @@ def judge_directions(
     """Of each direction from one modality to another."""
     for direction, hub in hubs.items():
         where, found = "->".join(direction), confusions[direction]
-        yield _agreement(where, found, [confusions[name, name] for name in direction])
+        if found.chance < 1:
+            yield _agreement(where, found, [confusions[name, name] for name in direction])
         if found.n_frequent:
             share = found.n_frequent_unseen / found.n_frequent
             yield _finding("unseen classes", where, share, ", ".join(found.unseen[:3]))
@@ -187,10 +189,12 @@ def _finding(what: str, where: str, value: float, note: str = "") -> Finding:
 
 def _agreement(where: str, found: Confusion, within: list[Confusion]) -> Finding:
     """Against the weaker of both modalities; broken as well where it is no more than chance."""
-    known = max(min(part.lift for part in within), 1e-9)
-    value = float(np.clip(1 - found.lift / known, 0, 1))
+    known = min(part.lift for part in within)
+    value = float(np.clip(1 - found.lift / known, 0, 1)) if known > _LEAST_LIFT else 0.0
+    if found.lift < _LEAST_LIFT or (found.p > _CHANCE_P and found.lift < _LOW_LIFT):
+        return Finding("agreement", where, 1.0, "broken", f"beyond chance {found.lift:.2f}")
     if found.p > _CHANCE_P:
-        return Finding("agreement", where, 1.0, "broken", "no more than chance")
+        return Finding("agreement", where, value, "look", f"too few items to tell, p {found.p:.2f}")
     return _finding("agreement", where, value, f"beyond chance {found.lift:.2f}")
 
 

@@ -28,8 +28,9 @@ class Confusion:
         agreement: Share of the neighbours that share a label with their query.
         chance: The same share of all items: what random neighbours would have.
         lift: (agreement - chance) / (1 - chance): 0 at chance, 1 if all agree.
-        p: Of a lift at least as large if neighbours were drawn at random (normal approximation
-            over queries).
+        p: Of a lift at least as large if labels said nothing (normal approximation). What is drawn
+            then are the items found, and those found by many count as few: so it is their
+            effective number (sum of counts)² / sum of counts², not that of queries.
         matrix: Row q, column g: of the neighbours of queries of class q, the share that has class
             g and shares no label with the query; on the diagonal the share that has class q.
             Shape (n_classes, n_classes).
@@ -115,7 +116,9 @@ def measure_confusion(
     right = shares_label(neighbours, q_QC, g_GC)
     agreement = float(right.mean()) if right.size else 0.0
     chance, deviation = _chance(q_QC, g_GC, exclude_self=exclude_self, memory=memory)
-    z = (agreement - chance) / max(deviation / np.sqrt(max(1, right.size)), 1e-12)
+    counts = np.bincount(neighbours.at.ravel(), minlength=len(g_GC)).astype(np.float64)
+    effective = counts.sum() ** 2 / max(float(np.square(counts).sum()), 1.0)
+    z = (agreement - chance) / max(deviation / np.sqrt(max(1.0, effective)), 1e-12)
     matrix = _matrix(neighbours, q_QC, g_GC, right)
     seen = np.zeros(len(g_GC), dtype=np.bool_)
     seen[neighbours.at] = True
