@@ -9,6 +9,7 @@ import pytest
 from command_line import ran, run
 
 import commonspace as cs
+from commonspace.benchmarks import faults
 from commonspace.benchmarks import inspect as bench
 from commonspace.data import Dataset, Splits
 from commonspace.methods import SM
@@ -77,8 +78,9 @@ def test_bench_plants_faults_and_counts(clear):
         f"trained on wrong labels, {which}" for which in ("own rows", "other half")
     }
     assert rows["none"]["broken"] == 0
-    for fault in ("one vector", "ids of 50% shuffled", "features of 100% shuffled", "hub"):
+    for fault in ("one vector", "ids of 50% shuffled", "features of 100% shuffled"):
         assert rows[fault]["found"] == 1 and rows[fault]["broken"] == 1, fault
+    assert rows["hub"]["found"] == 1 and "hub" in rows["hub"]["by"]
     assert rows["labels of 10% of items"]["ap"] > 0.9
     assert rows["trained on wrong labels, other half"]["precision"] > 0.8
     assert told["ratios"]["healthy called broken"] == 0
@@ -86,14 +88,14 @@ def test_bench_plants_faults_and_counts(clear):
 
 def test_planted_labels_agree_in_all_modalities_where_items_are_wrong(clear):
     data = cs.load_dataset(str(clear))["test"]
-    case = bench.Case(None, {}, data, {})
+    case = faults.Case(None, {}, data, {})
     rng = np.random.default_rng(0)
-    items = bench._wrong_labels(case, rng, 0.2, items=True)
+    items = faults.wrong_labels(case, rng, 0.2, items=True)
     a, b = (items.data.labels(name).codes for name in ("image", "text"))
     np.testing.assert_array_equal(a, b)
     np.testing.assert_array_equal(a != data.labels("image").codes, items.planted["image"])
     assert 8 <= items.planted["image"].sum() <= 24
-    rows = bench._wrong_labels(case, rng, 0.2, items=False)
+    rows = faults.wrong_labels(case, rng, 0.2, items=False)
     assert (rows.planted["image"] != rows.planted["text"]).any()
 
 
@@ -104,7 +106,7 @@ def test_bench_ranking_is_a_hand_worked_case():
     assert found["ap"] == pytest.approx((1 + 2 / 3) / 2)
     assert found["precision"] == found["recall"] == 0.5
     assert bench.ranking(np.zeros(2, bool), np.zeros(2), threshold=0.5) == {}
-    order = bench._shuffled(np.random.default_rng(0), 10, 0.5)
+    order = faults._shuffled(np.random.default_rng(0), 10, 0.5)
     assert sorted(order) == list(range(10)) and 2 <= (order != np.arange(10)).sum() <= 5
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import tracemalloc
+
 import numpy as np
 import pytest
 from scipy.stats import skew
@@ -52,6 +54,18 @@ def test_neighbours_are_those_of_scikit_learn(rng, memory, within):
     far, at = model.kneighbors(z)
     np.testing.assert_array_equal(found.at, at[:, int(within) :])
     np.testing.assert_allclose(found.similarity, 1 - far[:, int(within) :], atol=1e-6)
+
+
+def test_memory_is_bounded(rng):
+    z, w = vectors(rng, 300), vectors(rng, 20_000)  # all pairs would take 48 MB
+    y, g = single(rng, 300), single(rng, 20_000)
+    tracemalloc.start()
+    nearest(z, w, k=5, memory=4 * MEMORY)
+    labels = {"metric": "cosine", "span": (-1, 1), "shared": True, "memory": 4 * MEMORY}
+    count_pairs(z, w, y, g, **labels)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 6 * MEMORY
 
 
 def test_there_are_no_more_neighbours_than_items(rng):

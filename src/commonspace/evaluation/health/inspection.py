@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations, permutations
 from typing import Any
@@ -20,12 +20,17 @@ from commonspace.evaluation.health.findings import (
     judge_rows,
     judge_spreads,
 )
-from commonspace.evaluation.health.gap import measure_gap
+from commonspace.evaluation.health.gap import Gap, measure_gap
 from commonspace.evaluation.health.neighbours import Neighbours, nearest
-from commonspace.evaluation.health.pairs import check_pairs, unit
-from commonspace.evaluation.health.reliability import measure_calibration
+from commonspace.evaluation.health.pairs import PairCheck, check_pairs, unit
+from commonspace.evaluation.health.reliability import Calibration, measure_calibration
 from commonspace.evaluation.health.report import Health
-from commonspace.evaluation.health.retrieval import measure_confusion, measure_hubness
+from commonspace.evaluation.health.retrieval import (
+    Confusion,
+    Hubness,
+    measure_confusion,
+    measure_hubness,
+)
 from commonspace.evaluation.health.spread import measure_spread
 from commonspace.evaluation.health.suspects import find_suspects, mates
 from commonspace.types import (
@@ -100,38 +105,14 @@ def inspect(
     found = _neighbours(parts, k, memory)
     classes = tuple(data.classes)
     confusions = {
-        (a, b): measure_confusion(
-            found[a, b].first(k),
-            parts[a].y,
-            parts[b].y,
-            classes,
-            exclude_self=a == b,
-            memory=memory,
-        )
-        for a, b in found
+        key: _confusion(parts, key, found[key].first(k), classes, memory) for key in found
     }
     cross = list(permutations(names, 2))
-    hubs = {
-        (a, b): measure_hubness(found[a, b].first(k), parts[a].y, parts[b].y, parts[b].items)
-        for a, b in cross
-    }
-    calibrations = {
-        (a, b): measure_calibration(
-            parts[a].z,
-            parts[b].z,
-            parts[a].y,
-            parts[b].y,
-            probabilities=probabilities,
-            memory=memory,
-        )
-        for a, b in cross
-    }
+    hubs = {key: _hubness(parts, key, found[key].first(k)) for key in cross}
+    calibrations = {key: _calibration(parts, key, probabilities, memory) for key in cross}
     spreads = {n: measure_spread(part.u, part.y, found[n, n]) for n, part in parts.items()}
-    gaps, pairs = {}, {}
-    for a, b in combinations(names, 2):
-        one, two = parts[a], parts[b]
-        gaps[a, b] = measure_gap(one.u, one.y, two.u, two.y, seed=seed)
-        pairs[a, b] = check_pairs(one.z, two.z, one.y, two.y, one.items, two.items, memory=memory)
+    gaps = {key: _gap(parts, key, seed) for key in combinations(names, 2)}
+    pairs = {key: _pairs(parts, key, memory) for key in gaps}
     suspects = find_suspects(
         _voters(parts, found),
         {name: part.y for name, part in parts.items()},
@@ -139,12 +120,12 @@ def inspect(
         {name: part.rows for name, part in parts.items()},
         {direction: confusion.lift for direction, confusion in confusions.items()},
     )
-    findings: Iterable[Any] = [
+    findings = (
         *judge_directions(confusions, hubs, calibrations, k),
         *judge_spreads(spreads),
         *judge_gaps(gaps),
         *judge_rows(suspects, pairs),
-    ]
+    )
     return Health(
         classes=classes,
         k=k,
@@ -156,11 +137,47 @@ def inspect(
         suspects=suspects,
         pairs=pairs,
         n_unlabelled={name: part.n_unlabelled for name, part in parts.items()},
-        findings=tuple(findings),
+        findings=findings,
     )
 
 
-def _neighbours(parts: Mapping[str, _Part], k: int, memory: int) -> dict[Direction, Neighbours]:
+Parts = Mapping[str, _Part]
+
+
+def _confusion(
+    parts: Parts, key: Direction, near: Neighbours, classes: tuple[str, ...], memory: int
+) -> Confusion:
+    a, b = key
+    return measure_confusion(
+        near, parts[a].y, parts[b].y, classes, exclude_self=a == b, memory=memory
+    )
+
+
+def _hubness(parts: Parts, key: Direction, near: Neighbours) -> Hubness:
+    query, gallery = (parts[name] for name in key)
+    return measure_hubness(near, query.y, gallery.y, gallery.items)
+
+
+def _calibration(
+    parts: Parts, key: Direction, probabilities: bool | None, memory: int
+) -> Calibration:
+    query, gallery = (parts[name] for name in key)
+    return measure_calibration(
+        query.z, gallery.z, query.y, gallery.y, probabilities=probabilities, memory=memory
+    )
+
+
+def _gap(parts: Parts, key: Direction, seed: int) -> Gap:
+    one, two = (parts[name] for name in key)
+    return measure_gap(one.u, one.y, two.u, two.y, seed=seed)
+
+
+def _pairs(parts: Parts, key: Direction, memory: int) -> PairCheck:
+    one, two = (parts[name] for name in key)
+    return check_pairs(one.z, two.z, one.y, two.y, one.items, two.items, memory=memory)
+
+
+def _neighbours(parts: Parts, k: int, memory: int) -> dict[Direction, Neighbours]:
     """Of every direction; across modalities one more than k, in case a mate has to leave."""
     return {
         (a, b): nearest(
@@ -171,9 +188,7 @@ def _neighbours(parts: Mapping[str, _Part], k: int, memory: int) -> dict[Directi
     }
 
 
-def _voters(
-    parts: Mapping[str, _Part], found: Mapping[Direction, Neighbours]
-) -> dict[Direction, Neighbours]:
+def _voters(parts: Parts, found: Mapping[Direction, Neighbours]) -> dict[Direction, Neighbours]:
     """The neighbours without the item itself in other modalities."""
     return {
         (a, b): near if a == b else near.without(mates(parts[a].items, parts[b].items))
@@ -181,7 +196,7 @@ def _voters(
     }
 
 
-def _check(parts: Mapping[str, _Part]) -> None:
+def _check(parts: Parts) -> None:
     dims = {name: part.z.shape[1] for name, part in parts.items()}
     if len(set(dims.values())) > 1:
         raise InputError(f"vectors: expected modalities of one space, got dimensions {dims}.")
