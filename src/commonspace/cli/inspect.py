@@ -76,15 +76,16 @@ def inspect(
 
 
 def _print_suspects(health: Health, n: int) -> None:
-    found: dict[str, list[str]] = {}  # an item in several modalities takes one line
+    found: dict[tuple[str, str], list[str]] = {}  # an item in several modalities takes one line
     for row in health.suspect_rows(n * len(health.suspects)):
         own, other = f"{row['votes']:.2f}", f"{row['suggested_votes']:.2f}"
         line = f"{row['item']}: {row['label']} ({own} of the votes), rather {row['suggested']}"
-        found.setdefault(f"{row['score']:.2f}  {line} ({other})", []).append(row["modality"])
+        key = f"{row['score']:.2f}", f"{line} ({other})"
+        found.setdefault(key, []).append(row["modality"])
     if n:
         print_line("\nrows whose label looks wrong:")
-    for line, modalities in list(found.items())[:n]:
-        print_line(f"  {line}, {', '.join(modalities)}")
+    for (score, line), modalities in list(found.items())[:n]:
+        print_line(f"  {score}  {', '.join(modalities)}  {line}")
 
 
 def _write(path: Path, health: Health) -> None:
