@@ -10,7 +10,9 @@ COMMANDS = [
     (),
     *(
         (name,)
-        for name in "demo train tune add-modality evaluate encode index search data bench".split()
+        for name in (
+            "demo train tune add-modality evaluate inspect encode index search data bench"
+        ).split()
     ),
     *(("data", name) for name in "list show import check".split()),
     ("bench", "evaluate"),

@@ -196,6 +196,32 @@ def codes(
     _show(result, json)
 
 
+@app.command(epilog="Example: commonspace bench inspect --set wikipedia --model SM --seeds 1")
+def inspect(
+    sets: Sets = None,
+    models: Annotated[
+        list[str] | None,
+        typer.Option("--model", metavar="NAME", help="SM or SDML.fast; may be repeated."),
+    ] = None,
+    seeds: Seeds = 3,
+    train: Annotated[bool, typer.Option(help="Train on wrong labels too.")] = True,
+    data_root: DataRoot = None,
+    json: Json = False,
+) -> None:
+    """Plant faults in spaces and count which of them inspect finds."""
+    from commonspace.benchmarks.inspect import MODELS, SETS, bench_inspect
+
+    result = bench_inspect(
+        sets=sets or SETS,
+        models=models or tuple(MODELS),
+        seeds=seeds,
+        train=train,
+        root=data_root,
+        say=_say,
+    )
+    _show(result, json)
+
+
 @app.command(epilog="Example: commonspace bench pixels --set coco_raw --epochs 5")
 def pixels(
     set_: Annotated[

@@ -11,6 +11,7 @@ from commonspace.cli import (
     demo,
     evaluate,
     examples,
+    inspect,
     labels,
     search,
     train,
@@ -34,6 +35,7 @@ app.add_typer(data.app, name="data")
 train.register(app)
 tune.register(app)
 evaluate.register(app)
+inspect.register(app)
 examples.register(app)
 search.register(app)
 labels.register(bench.app)
