@@ -11,7 +11,7 @@ COMMANDS = [
     *(
         (name,)
         for name in (
-            "demo train tune add-modality evaluate inspect encode index search data bench"
+            "demo train tune add-modality evaluate inspect encode index search data bench reproduce"
         ).split()
     ),
     *(("data", name) for name in "list show import check".split()),

@@ -109,11 +109,11 @@ def recipe(
     json: Json = False,
 ) -> None:
     """Score methods on data sets, over several seeds and with paired tests."""
-    from commonspace.benchmarks.recipe import METHODS, SETS, bench_recipe
+    from commonspace.benchmarks.recipe import COMPARED, SETS, bench_recipe
 
     result = bench_recipe(
         sets=sets or SETS,
-        methods=methods or tuple(METHODS),
+        methods=methods or COMPARED,
         seeds=seeds,
         root=data_root,
         cells=cells,

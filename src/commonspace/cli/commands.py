@@ -13,6 +13,7 @@ from commonspace.cli import (
     examples,
     inspect,
     labels,
+    reproduce,
     search,
     train,
     tune,
@@ -40,6 +41,7 @@ examples.register(app)
 search.register(app)
 labels.register(bench.app)
 budgets.register(bench.app)
+reproduce.register(app)
 app.add_typer(bench.app, name="bench")
 
 
