@@ -8,10 +8,16 @@ from command_line import run
 
 COMMANDS = [
     (),
-    *((name,) for name in "demo train add-modality evaluate encode index search data".split()),
-    *((name,) for name in "bench reproduce".split()),
+    *(
+        (name,)
+        for name in (
+            "demo train tune add-modality evaluate inspect encode index search data bench reproduce"
+        ).split()
+    ),
     *(("data", name) for name in "list show import check".split()),
     ("bench", "evaluate"),
+    ("bench", "labels"),
+    ("bench", "tune"),
 ]
 
 
