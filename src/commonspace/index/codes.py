@@ -158,6 +158,8 @@ class CodesIndex(CodedIndex):
         n, lists = len(self._map), self._ivf.invlists
         stored = lists.list_size(0)
         words = np.empty((n, self._coarse.n_words), np.uint8)
+        if not stored:
+            return
         words[load_faiss().rev_swig_ptr(lists.get_ids(0), stored)] = self._stored_words(stored)
         for slots in blocks(live):
             yield slots, (words[slots].astype(np.int64), self._fine_of(slots))

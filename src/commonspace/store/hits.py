@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 
-from commonspace.types import AnyArray, Float32Array, JsonDict, StrArray
+import numpy as np
+
+from commonspace.store.items import ItemTable
+from commonspace.types import AnyArray, Float32Array, IntArray, JsonDict, StrArray
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,3 +42,19 @@ class Hits:
             [dict(zip(names, cell, strict=True)) for cell in zip(*query, strict=True)]
             for query in zip(*lists, strict=True)
         ]
+
+
+def hits_of(items: ItemTable, keys: IntArray, scores: Float32Array) -> Hits:
+    """Return what keys and scores stand for; within `ItemTable.snapshot`."""
+    described = items.describe(np.unique(keys))
+    cells = [described[key] for key in keys.ravel().tolist()]
+    payloads = np.empty(keys.size, dtype=object)
+    payloads[:] = [json.loads(payload) for _, _, payload in cells]
+    ids = np.array([id_ for id_, _, _ in cells], dtype=np.str_)
+    modalities = np.array([modality for _, modality, _ in cells], dtype=np.str_)
+    return Hits(
+        ids.reshape(keys.shape),
+        scores,
+        modalities.reshape(keys.shape),
+        payloads.reshape(keys.shape),
+    )
