@@ -57,7 +57,6 @@ class BinaryIndex(SlotIndex):
             raise InputError(f"bits: expected a multiple of 8, got {bits}.")
         self.bits, self.method, self.rerank, self.effort = bits, method, rerank, effort
         self.efforts = (1, 2, 4, 8, 16, 32, 64, 128) if rerank == "float" else ()
-        self.faiss_index: Any = None
         self._matrix: Float32Array
         self._offset: Float32Array
         self._floats: Any = None

@@ -114,7 +114,7 @@ class CodedIndex(ListIndex):
             parameters = faiss.SearchParameters(sel=selector(live, len(self._map)))
             found, slots = self._fine.search(queries, k, params=parameters)
         elif pool is None:
-            self.faiss_index.k_factor = self.effort
+            self._set(self.faiss_index, "k_factor", self.effort)
             found, slots = self.faiss_index.search(queries, k)
         else:
             within = faiss.SearchParametersIVF(sel=selector(pool, len(self._map)), nprobe=1)

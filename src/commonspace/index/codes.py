@@ -146,13 +146,8 @@ class CodesIndex(CodedIndex):
         self._add_words(self._coarse.words(codes), codes, first)
 
     def _add_words(self, words: AnyArray, codes: UInt8Array, first: int) -> None:
-        if self.bits_per_word == 8:
-            slots = np.arange(first, first + len(words))
-            self._ivf.add_sa_codes(np.ascontiguousarray(codes), slots)
-            return
-        # The fast scan takes vectors only: those of which our words are the nearest codewords.
-        spread = [book[words[:, m]] for m, book in enumerate(self._coarse.D_)]
-        self._ivf.add_with_ids(np.concatenate(spread, axis=1), np.arange(first, first + len(words)))
+        slots = np.arange(first, first + len(words))
+        self._ivf.add_sa_codes(np.ascontiguousarray(codes), slots)
 
     def _contents(self, live: IntArray) -> Iterator[tuple[IntArray, Any]]:
         n, lists = len(self._map), self._ivf.invlists
@@ -201,17 +196,36 @@ class FastCodesIndex(CodesIndex):
     kind = "codes4"
     bits_per_word = 4
 
-    def _erase(self, slots: IntArray) -> None:
-        super()._erase(slots)
-        _blank_tail(self._ivf)
+    def _add_words(self, words: AnyArray, codes: UInt8Array, first: int) -> None:
+        """Into the blocks themselves: FAISS would take vectors only, and look for their words.
+
+        (Its ``add_entries`` writes beyond its memory, and its ``add`` after a removal mixes codes:
+        both seen with 1.15.1.)
+        """
+        lists, stored = self._ivf.invlists, self._ivf.invlists.list_size(0)
+        last = self._block_words(stored // _FAST_BLOCK, stored)
+        packed = _packed(np.concatenate([last, words]).astype(np.uint8)).ravel()
+        total = stored + len(words)
+        lists.resize(0, total)
+        size = packed.size // -(-(len(last) + len(words)) // _FAST_BLOCK)
+        n_bytes = size * -(-total // _FAST_BLOCK)
+        rev_swig_ptr = load_faiss().rev_swig_ptr
+        rev_swig_ptr(lists.get_codes(0), n_bytes)[size * (stored // _FAST_BLOCK) :] = packed
+        rev_swig_ptr(lists.get_ids(0), total)[stored:] = np.arange(first, first + len(words))
+        self._ivf.ntotal += len(words)
 
     def _stored_words(self, n: int) -> UInt8Array:
-        """Out of FAISS's blocks of 32 codes: of each word 16 bytes, two codes a byte."""
+        return self._block_words(0, n)
+
+    def _block_words(self, first: int, n: int) -> UInt8Array:
+        """Words of the n codes, from a block of 32 on: of each word 16 bytes, two codes a byte."""
         n_words, n_blocks = self._coarse.n_words, -(-n // _FAST_BLOCK)
+        if first == n_blocks:
+            return np.empty((0, n_words), np.uint8)
         raw = load_faiss().rev_swig_ptr(self._ivf.invlists.get_codes(0), 16 * n_words * n_blocks)
-        paired = raw.reshape(n_blocks, n_words, 16)[:, :, _FAST_ORDER]
-        words = np.concatenate([paired & 15, paired >> 4], axis=2)
-        return np.asarray(words.transpose(0, 2, 1).reshape(-1, n_words)[:n])
+        paired = raw.reshape(n_blocks, n_words, _FAST_BLOCK // 2)[first:, :, _FAST_ORDER]
+        words = np.concatenate([paired & 15, paired >> 4], axis=2).transpose(0, 2, 1)
+        return np.asarray(words.reshape(-1, n_words)[: n - first * _FAST_BLOCK])
 
 
 def _additive(codebooks: Float32Array) -> Any:
@@ -231,16 +245,15 @@ def _additive(codebooks: Float32Array) -> Any:
     return index
 
 
-def _blank_tail(ivf: Any) -> None:
-    """Zero what removed codes left at the end of the last block.
-
-    FAISS 1.15.1 does not, and adds the next codes into it by "or": they would become others.
-    """
-    faiss = load_faiss()
-    packer, stored = ivf.get_CodePacker(), ivf.invlists.list_size(0)
-    zeros = np.zeros(packer.code_size, np.uint8)
-    for place in range(stored, -(-stored // packer.nvec) * packer.nvec):
-        packer.pack_1_c(faiss.swig_ptr(zeros), place, ivf.invlists.get_codes(0))
+def _packed(words: UInt8Array) -> UInt8Array:
+    """Blocks of 32 codes: of each word 16 bytes, two codes a byte, the last block filled up."""
+    n_blocks, n_words = -(-len(words) // _FAST_BLOCK), words.shape[1]
+    full = np.zeros((n_blocks * _FAST_BLOCK, n_words), np.uint8)
+    full[: len(words)] = words
+    by_word = full.reshape(n_blocks, _FAST_BLOCK, n_words).transpose(0, 2, 1)
+    packed = np.empty((n_blocks, n_words, _FAST_BLOCK // 2), np.uint8)
+    packed[:, :, _FAST_ORDER] = by_word[:, :, :16] | (by_word[:, :, 16:] << 4)
+    return packed
 
 
 def _stored(name: str, quantizer: Quantizer) -> dict[str, AnyArray]:

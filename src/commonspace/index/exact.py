@@ -21,6 +21,7 @@ from commonspace.index.keys import KeyMap, as_keys, replace
 from commonspace.index.vectors import (
     MATRIX_QUERIES,
     Metric,
+    as_queries,
     faiss_metric,
     load_faiss,
     prepare,
@@ -74,6 +75,11 @@ class ExactIndex:
 
     def __len__(self) -> int:
         return len(self._map)
+
+    @property
+    def faiss_index(self) -> Any:
+        """What FAISS searches; None without rows."""
+        return self._flat
 
     @property
     def n_dead(self) -> int:
@@ -164,8 +170,7 @@ class ExactIndex:
             InputError: Queries of another width or not finite, or k below 1.
         """
         check_range("k", k, low=1, integer=True)
-        queries = as_features(vectors, where="queries", n_features=self.dim)
-        queries, norms = prepare(queries, self.metric, where="queries")
+        queries, norms = as_queries(vectors, self.metric, self.dim)
         pool = self._map.pool(allowed)
         k = min(int(k), len(self) if pool is None else len(pool))
         if not k or not len(queries):

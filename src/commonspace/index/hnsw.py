@@ -53,14 +53,13 @@ class HNSWIndex(SlotIndex):
         check_range("effort_build", effort_build, low=8, high=10_000, integer=True)
         check_range("effort", effort, low=1, high=100_000, integer=True)
         self.links, self.effort_build, self.effort = links, effort_build, effort
-        self._graph: Any = None
         self._living: Any = None
 
     def _learn(self, rows: Float32Array, labels: Any, n_items: int) -> None:
-        self._graph = self._empty(rows.shape[1])
+        self.faiss_index = self._empty(rows.shape[1])
 
     def _learn_from(self, other: Self) -> None:
-        self._graph = self._empty(int(other._graph.d))
+        self.faiss_index = self._empty(int(other.faiss_index.d))
 
     def _empty(self, dim: int) -> Any:
         graph = load_faiss().IndexHNSWFlat(dim, self.links, faiss_metric(self.metric))
@@ -68,14 +67,16 @@ class HNSWIndex(SlotIndex):
         return graph
 
     def _append(self, rows: Float32Array, first: int) -> None:
-        self._graph.add(rows)
+        self.faiss_index.add(rows)
         self._living = None
 
     def _erase(self, slots: IntArray) -> None:
         self._living = None
 
     def _contents(self, live: IntArray) -> Iterator[tuple[IntArray, Any]]:
-        return ((slots, self._graph.storage.reconstruct_batch(slots)) for slots in blocks(live))
+        return (
+            (slots, self.faiss_index.storage.reconstruct_batch(slots)) for slots in blocks(live)
+        )
 
     def _place(self, content: Any, first: int) -> None:
         self._append(content, first)
@@ -88,15 +89,16 @@ class HNSWIndex(SlotIndex):
         chosen = self._alive() if pool is None else selector(pool, len(self._map))
         if whole or share < _SCAN_SHARE:
             parameters = faiss.SearchParameters(sel=chosen)
-            found, slots = self._graph.storage.search(queries, k, params=parameters)
+            found, slots = self.faiss_index.storage.search(queries, k, params=parameters)
         else:
             effort = max(int(self.effort / share), k)
             if chosen is None:
-                self._graph.hnsw.efSearch = effort
-                found, slots = self._graph.search(queries, k)
+                if self._set_before.get("efSearch") != effort:
+                    self._set(self.faiss_index.hnsw, "efSearch", effort)
+                found, slots = self.faiss_index.search(queries, k)
             else:
                 parameters = faiss.SearchParametersHNSW(sel=chosen, efSearch=effort)
-                found, slots = self._graph.search(queries, k, params=parameters)
+                found, slots = self.faiss_index.search(queries, k, params=parameters)
         # Of this graph FAISS returns products as they are, and squared distances.
         return (-np.sqrt(np.maximum(found, 0)) if self.metric == "euclidean" else found), slots
 
@@ -107,8 +109,8 @@ class HNSWIndex(SlotIndex):
         return self._living if self.n_dead else None
 
     def _parts(self) -> tuple[dict[str, AnyArray], dict[str, Any]]:
-        return {}, {"graph": self._graph}
+        return {}, {"graph": self.faiss_index}
 
     def _take(self, arrays: dict[str, AnyArray], indexes: dict[str, Any]) -> None:
-        self._graph = indexes["graph"]
-        self.dim = int(self._graph.d)
+        self.faiss_index = indexes["graph"]
+        self.dim = int(self.faiss_index.d)

@@ -11,15 +11,12 @@ from commonspace.index.slots import SlotIndex, blocks
 from commonspace.index.vectors import load_faiss, selector
 from commonspace.types import AnyArray, Float32Array, IntArray
 
+_ALL_LISTS = 1 << 30
+
 
 class ListIndex(SlotIndex):
-    """Rows in the inverted lists of a FAISS index.
+    """Rows in the inverted lists of a FAISS index, maybe behind a transform or before a ranking."""
 
-    Attributes:
-        faiss_index: What is searched: the lists, maybe behind a transform and before a ranking.
-    """
-
-    faiss_index: Any = None
     _ivf: Any = None
 
     def _append(self, rows: Float32Array, first: int) -> None:
@@ -45,16 +42,16 @@ class ListIndex(SlotIndex):
     def _scan(
         self, queries: Float32Array, k: int, pool: IntArray | None, *, whole: bool = False
     ) -> tuple[Float32Array, IntArray]:
-        n_lists = self._ivf.nlist
         if pool is None:
-            self._ivf.nprobe = n_lists if whole else min(self.effort, n_lists)
+            # FAISS opens no more lists than there are.
+            self._set(self._ivf, "nprobe", _ALL_LISTS if whole else self.effort)
             found, slots = self.faiss_index.search(queries, k)
         else:
             # The fewer rows of a list are allowed, the more lists are opened.
             wider = int(np.ceil(self.effort * len(self) / len(pool)))
             parameters = load_faiss().SearchParametersIVF(
                 sel=selector(pool, len(self._map)),
-                nprobe=n_lists if whole else min(wider, n_lists),
+                nprobe=_ALL_LISTS if whole else wider,
             )
             found, slots = self.faiss_index.search(queries, k, params=parameters)
         return self._scores(found), slots

@@ -18,7 +18,7 @@ from commonspace.errors import InputError, StorageError
 from commonspace.index.base import Neighbours
 from commonspace.index.files import read_parts, write_parts
 from commonspace.index.keys import KeyMap, as_keys, replace
-from commonspace.index.vectors import Metric, prepare, threads
+from commonspace.index.vectors import Metric, as_queries, prepare, threads
 from commonspace.types import AnyArray, Float32Array, IntArray, JsonDict
 
 # Rows that pass through FAISS at once.
@@ -35,6 +35,7 @@ class SlotIndex:
 
     Attributes:
         effort: How much of the index a query looks at; a kind says what it counts.
+        faiss_index: What FAISS searches; its rows are slots.
     """
 
     kind: ClassVar[str]
@@ -43,6 +44,7 @@ class SlotIndex:
     learns: ClassVar[bool] = True
     efforts: tuple[int, ...] = ()
     effort: int = 0
+    faiss_index: Any = None
 
     def __init__(
         self, metric: Metric = "cosine", *, dim: int | None = None, n_threads: int = 1
@@ -57,6 +59,7 @@ class SlotIndex:
         self._map = KeyMap()
         self._n_trained = 0
         self._ready = False
+        self._set_before: dict[str, int] = {}
 
     def __len__(self) -> int:
         return self._map.n_items
@@ -167,8 +170,7 @@ class SlotIndex:
             InputError: Queries of another width or not finite, or k below 1.
         """
         check_range("k", k, low=1, integer=True)
-        queries = as_features(vectors, where="queries", n_features=self.dim)
-        queries, _ = prepare(queries, self.metric, where="queries")
+        queries, _ = as_queries(vectors, self.metric, self.dim)
         pool = self._map.pool(allowed)
         k = min(int(k), len(self) if pool is None else len(pool))
         if not k or not len(queries):
@@ -176,7 +178,7 @@ class SlotIndex:
             return Neighbours(np.empty(shape, np.int64), np.empty(shape, np.float32))
         with threads(self.n_threads):
             scores, slots = self._scan(queries, k, pool)
-            if (slots[:, -1] < 0).any():
+            if slots[:, -1].min() < 0:
                 short = np.flatnonzero(slots[:, -1] < 0)
                 scores[short], slots[short] = self._scan(queries[short], k, pool, whole=True)
         return self._answer(slots, scores)
@@ -195,8 +197,7 @@ class SlotIndex:
         check_range("recall", recall, low=0, high=1)
         if not self.efforts or not len(self):
             return 1.0
-        rows = as_features(queries, where="queries", n_features=self.dim)
-        rows, _ = prepare(rows, self.metric, where="queries")
+        rows, _ = as_queries(queries, self.metric, self.dim)
         k = min(TUNING_K + (own is not None), len(self))
         with threads(self.n_threads):
             true = self._map.keys[self._scan(rows, k, None, whole=True)[1]]
@@ -263,6 +264,12 @@ class SlotIndex:
             keys = np.take_along_axis(keys, order, axis=1)
             scores = np.take_along_axis(scores, order, axis=1)
         return Neighbours(keys, scores)
+
+    def _set(self, where: Any, name: str, value: int) -> None:
+        """Set an attribute of FAISS's, which takes long enough to be done only where it changes."""
+        if self._set_before.get(name) != value:
+            setattr(where, name, value)
+            self._set_before[name] = value
 
     # What a kind fills in.
 

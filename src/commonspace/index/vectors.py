@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any, Literal
 
 import numpy as np
 
+from commonspace.checks import as_features
 from commonspace.errors import InputError
 from commonspace.types import AnyArray, Float32Array, FloatArray
 
@@ -19,6 +19,7 @@ Metric = Literal["cosine", "inner", "euclidean"]
 MATRIX_QUERIES = 16
 # Beyond this norm, squares leave the range of float32.
 _MAX_NORM = 1e18
+_faiss: Any = None
 
 
 def prepare(x: Float32Array, metric: Metric, *, where: str) -> tuple[Float32Array, FloatArray]:
@@ -26,8 +27,6 @@ def prepare(x: Float32Array, metric: Metric, *, where: str) -> tuple[Float32Arra
     lengths = row_lengths(x)
     if metric == "cosine":
         length = np.where(lengths > 0, lengths, 1.0)[:, None]
-        if len(x) == 1:
-            return (x / length).astype(np.float32), lengths
         out = np.empty_like(x)
         for part in parts(x):
             out[part] = x[part] / length[part]
@@ -39,6 +38,23 @@ def prepare(x: Float32Array, metric: Metric, *, where: str) -> tuple[Float32Arra
             "leave the range of float32. Scale the vectors down, or use metric='cosine'."
         )
     return x, lengths
+
+
+def as_queries(vectors: Any, metric: Metric, dim: int | None) -> tuple[Float32Array, FloatArray]:
+    """Check queries and `prepare` them."""
+    if metric == "cosine" and dim is not None and _is_plain_row(vectors, dim):
+        # The same numbers to the bit, for the one query that has to be quick.
+        wide = vectors.astype(np.float64)
+        lengths: FloatArray = np.sqrt(np.einsum("nd,nd->n", wide, wide))
+        length = float(lengths[0])
+        if np.inf > length:  # and so all numbers are finite
+            return (wide / (length or 1.0)).astype(np.float32), lengths
+    queries = as_features(vectors, where="queries", n_features=dim)
+    return prepare(queries, metric, where="queries")
+
+
+def _is_plain_row(x: Any, dim: int) -> bool:
+    return isinstance(x, np.ndarray) and x.dtype == np.float32 and x.shape == (1, dim)
 
 
 def row_lengths(x: Float32Array) -> FloatArray:
@@ -58,12 +74,14 @@ def parts(x: AnyArray) -> Iterator[slice]:
 
 def load_faiss() -> Any:
     """Import FAISS when it is first needed, and let it multiply matrices for batches of queries."""
-    import faiss
+    global _faiss
+    if _faiss is None:
+        import faiss
 
-    switch = faiss.cvar.distance_compute_blas_threshold
-    if switch > MATRIX_QUERIES:
-        faiss.cvar.distance_compute_blas_threshold = MATRIX_QUERIES
-    return faiss
+        switch = faiss.cvar.distance_compute_blas_threshold
+        faiss.cvar.distance_compute_blas_threshold = min(switch, MATRIX_QUERIES)
+        _faiss = faiss
+    return _faiss
 
 
 def faiss_metric(metric: Metric) -> int:
@@ -72,19 +90,21 @@ def faiss_metric(metric: Metric) -> int:
     return int(faiss.METRIC_L2 if metric == "euclidean" else faiss.METRIC_INNER_PRODUCT)
 
 
-@contextmanager
-def threads(n: int) -> Iterator[None]:
+class threads:  # noqa: N801 (used as a function is)
     """Run FAISS with n OpenMP threads; the setting belongs to the calling thread alone."""
-    faiss = load_faiss()
-    before = faiss.omp_get_max_threads()
-    if before == n:
-        yield
-        return
-    faiss.omp_set_num_threads(n)
-    try:
-        yield
-    finally:
-        faiss.omp_set_num_threads(before)
+
+    def __init__(self, n: int) -> None:
+        self.n = n
+
+    def __enter__(self) -> None:
+        faiss = load_faiss()
+        self.before = faiss.omp_get_max_threads()
+        if self.before != self.n:
+            faiss.omp_set_num_threads(self.n)
+
+    def __exit__(self, *_: object) -> None:
+        if self.before != self.n:
+            load_faiss().omp_set_num_threads(self.before)
 
 
 def selector(places: AnyArray, n: int) -> Any:

@@ -205,11 +205,9 @@ class Collection(Maintained):
             InputError: Queries, k or ``where`` are not what is needed.
             NotFoundError: A modality has no items.
         """
-        queries = as_features(vectors, where="queries", n_features=self.space.dim)
-        check_range("k", k, low=1, integer=True)
         with self._reading():
             allowed = self._selections.keys(modality, where)
-            found = self._index.current().search(queries, k, allowed=allowed)
+            found = self._index.current().search(vectors, k, allowed=allowed)
             return hits_of(self._items, found.keys, found.scores)
 
     def search_text(
