@@ -1,21 +1,32 @@
-"""A program that searches many codes in a process of its own, and says how much memory it took."""
+"""Programs that run in a process of their own, and say how much memory it took."""
 
-RSS_PROGRAM = """
+_PEAK = """
 import json, sys, time
 import numpy as np
-from commonspace.index import make_index
-from commonspace.quantization import Quantizer
 
 def peak():
     # Not ru_maxrss, which a process has from its parent.
     with open("/proc/self/status") as status:
         return 1024 * next(int(line.split()[1]) for line in status if line.startswith("VmHWM"))
+"""
 
+OPEN_PROGRAM = f"""{_PEAK}
+from commonspace.store.collection import Collection
+
+start = time.perf_counter()
+with Collection.open(sys.argv[1], read_only=True) as items:
+    items.search(np.ones((1, items.space.dim), np.float32), k=10)
+    print(json.dumps(dict(seconds=time.perf_counter() - start, peak_bytes=peak())))
+"""
+
+RSS_PROGRAM = f"""{_PEAK}
+from commonspace.index import make_index
+from commonspace.quantization import Quantizer
 
 path, n_items = sys.argv[1], int(sys.argv[2])
 with np.load(path) as stored:
     D, codes, queries = stored["D"], stored["codes"], stored["queries"]
-quantizer = Quantizer(32, 4).restore({"D": D, "weight": np.zeros(1)})
+quantizer = Quantizer(32, 4).restore(dict(D=D, weight=np.zeros(1)))
 before = peak()
 index = make_index("codes4", quantizer=quantizer)
 rng = np.random.default_rng(0)
@@ -33,6 +44,5 @@ while time.process_time() - start < 1:
     index.search(queries[asked % len(queries)][None], 10)
     asked += 1
 pace = asked / (time.process_time() - start)
-found = {"peak_bytes": peak(), "before_bytes": before, "build_seconds": built, "qps_1": pace}
-print(json.dumps(found))
+print(json.dumps(dict(peak_bytes=peak(), before_bytes=before, build_seconds=built, qps_1=pace)))
 """
