@@ -36,6 +36,9 @@ KINDS: dict[str, JsonDict] = {
 }
 
 
+_PACE_SECONDS = 0.5
+
+
 def bench_ingest(
     *,
     name: str = "mfeat",
@@ -68,7 +71,8 @@ def bench_ingest(
         The form of all benchmarks. Rows have "items_per_second" (encode, store durably, index:
         all of it), "store_per_second" (of that the batches alone), "index_seconds", "open_seconds"
         and "open_peak_bytes" of a fresh process up to its first answer, "catch_up_seconds" of one
-        that finds ``late`` items more than its index, and "disk_bytes" an item.
+        that finds ``late`` items more than its index, "qps_1" and "qps_100" (queries a CPU second
+        with their payloads, one and a hundred at a time), and "disk_bytes" an item.
     """
     check_range("n_items", n_items, low=1000, integer=True)
     check_range("batch", batch, low=1, integer=True)
@@ -127,14 +131,26 @@ def _filled(
         before = time.perf_counter()
         items.flush()
         indexing = time.perf_counter() - before
-    seconds = time.perf_counter() - start
+        seconds, cpu = time.perf_counter() - start, time.process_time() - cpu
+        pace = {f"qps_{size}": _pace(items, vectors[:1].repeat(size, axis=0)) for size in (1, 100)}
     return {
         "items_per_second": round(n_items / seconds),
-        "cpu_items_per_second": round(n_items / (time.process_time() - cpu)),
+        "cpu_items_per_second": round(n_items / cpu),
         "store_per_second": round(n_items / storing),
         "index_seconds": round(indexing, 3),
+        **pace,
         "disk_bytes": round(sum(file.stat().st_size for file in path.iterdir()) / n_items),
     }
+
+
+def _pace(items: Collection, queries: Any) -> float:
+    """Queries a CPU second through the collection, payloads and all."""
+    items.search(queries, k=10)
+    calls, start = 0, time.thread_time()
+    while (spent := time.thread_time() - start) < _PACE_SECONDS or calls < 3:
+        items.search(queries, k=10)
+        calls += 1
+    return round(calls * len(queries) / spent, 1)
 
 
 def _opened(

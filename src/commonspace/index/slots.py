@@ -261,8 +261,8 @@ class SlotIndex:
         keys = self._map.keys[slots]
         if (scores[:, 1:] == scores[:, :-1]).any():
             order = np.lexsort((keys, -scores), axis=-1)
-            keys = np.take_along_axis(keys, order, axis=1)
-            scores = np.take_along_axis(scores, order, axis=1)
+            rows = np.arange(len(keys))[:, None]
+            keys, scores = keys[rows, order], scores[rows, order]
         return Neighbours(keys, scores)
 
     def _set(self, where: Any, name: str, value: int) -> None:
