@@ -50,7 +50,7 @@ class ListIndex(SlotIndex):
             n_allowed = len(self) if pool is None else len(pool)
             wider = int(np.ceil(self.effort * len(self) / n_allowed))
             parameters = load_faiss().SearchParametersIVF(
-                sel=None if pool is None else selector(pool, len(self._map)),
+                sel=None if pool is None else self._map.selector(pool),
                 nprobe=_ALL_LISTS if whole else wider,
             )
             found, slots = self.faiss_index.search(queries, k, params=parameters)
