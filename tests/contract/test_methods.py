@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from sklearn.base import clone
 
 import commonspace as cs
@@ -24,6 +25,7 @@ from commonspace.errors import (
     UnsupportedError,
 )
 from commonspace.methods.base import Method
+from commonspace.store.export import INPUT, to_onnx
 from commonspace.store.models import read_manifest
 
 
@@ -234,6 +236,39 @@ def test_shapes_and_types(case, fitted, test):
             np.testing.assert_array_equal(model.transform(name, other), z)
         assert model.transform(name, x[:0]).shape == (0, model.space_.dim)
     assert model.space_.classes == test.classes
+
+
+@each
+def test_as_a_torch_module_it_answers_the_same(case, fitted, test):
+    model = fitted(case)
+    for name in model.modalities:
+        with torch.inference_mode():
+            z = model.module(name)(torch.tensor(test.x(name))).numpy()
+        assert z.dtype == np.float32
+        np.testing.assert_allclose(z, model.transform(name, test.x(name)), rtol=1e-5, atol=1e-5)
+    with pytest.raises(NotFoundError, match="'txet'"):
+        model.module("txet")
+
+
+@pytest.mark.slow
+def test_in_onnxruntime_all_answer_the_same(fitted, test):
+    """One file of all methods: most of the time of an export goes by once a file."""
+    onnxruntime = pytest.importorskip("onnxruntime")
+    models, x = {name: fitted(case) for name, case in CASES.items()}, test.x("image")
+
+    class All(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.parts = torch.nn.ModuleList(model.module("image") for model in models.values())
+
+        def forward(self, x_BD: torch.Tensor) -> tuple[torch.Tensor, ...]:
+            return tuple(part(x_BD) for part in self.parts)
+
+    session = onnxruntime.InferenceSession(to_onnx(All().eval(), x.shape[1], {}))
+    for rows in (x, x[:1], x[:0]):  # the number of rows is free
+        for (name, model), z in zip(models.items(), session.run(None, {INPUT: rows}), strict=True):
+            expected = model.transform("image", rows)
+            np.testing.assert_allclose(z, expected, rtol=1e-5, atol=1e-5, err_msg=name)
 
 
 @each

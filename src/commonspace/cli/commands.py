@@ -11,6 +11,7 @@ from commonspace.cli import (
     demo,
     evaluate,
     examples,
+    export,
     inspect,
     labels,
     reproduce,
@@ -39,6 +40,7 @@ evaluate.register(app)
 inspect.register(app)
 examples.register(app)
 search.register(app)
+export.register(app)
 labels.register(bench.app)
 budgets.register(bench.app)
 reproduce.register(app)
