@@ -13,7 +13,7 @@ from commonspace.errors import InputError, NotFoundError
 from commonspace.methods import SM
 from commonspace.store.card import MARK, model_card, write_card
 
-NASTY = "a|b <img> *x*`\n---"
+NASTY = "a|b <img> *x*`\n---\U0001f600"
 
 
 @pytest.fixture(scope="module")
@@ -46,7 +46,7 @@ def tables(card):
 def test_it_says_what_the_manifest_says(folder, fitted, train):
     card = model_card(folder)
     for told in (fitted.space_.fingerprint, train.fingerprint(), "`C`", "class-0", "image → text"):
-        assert told.replace(" → ", "->") in card or told in card
+        assert told in card
     assert len(tables(card)) == 4
     assert [line for line in card.splitlines() if line.startswith("#")] == [
         "# SM: image, text",
@@ -91,9 +91,9 @@ def test_names_of_users_are_no_markup(train, tmp_path):
     data = Dataset.from_arrays(x, codes, classes=[NASTY, "x", "y"], encoders={"b": spec})
     cs.save(SM().fit(data), tmp_path)
     card = model_card(tmp_path)
-    assert (
-        NASTY in front_matter(card)["tags"] and "<img>" not in card.split("```")[0].split(MARK)[1]
-    )
+    assert NASTY in front_matter(card)["tags"]
+    page = re.sub(r"```.*?```|`[^`]*`", "", card.split(MARK)[1], flags=re.DOTALL)  # code is shown
+    assert "<img>" not in page and "*x" not in page.replace("\\*x", "")
     assert len(card) < 10_000 and len(tables(card)) == 3
     assert "None on record." in card
 

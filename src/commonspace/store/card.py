@@ -96,7 +96,7 @@ def _front_matter(manifest: JsonDict, scores: JsonDict, data: str | None) -> str
     }
     if scores.get("directions") and data is not None:
         fields["model-index"] = [_index_entry(manifest, scores, data)]
-    lines = [f"{key}: {json.dumps(value)}" for key, value in fields.items()]
+    lines = [f"{key}: {json.dumps(value, ensure_ascii=False)}" for key, value in fields.items()]
     return "\n".join(["---", *lines, "---"])
 
 
@@ -170,7 +170,13 @@ def _scores(scores: JsonDict, data: str | None) -> str:
     if not scores.get("directions"):
         return "## Scores\n\nNone on record."
     rows = [
-        [_plain(name), _number(s["map"]), _interval(s["ci"]), s["queries"], s["gallery"]]
+        [
+            _plain(name.replace("->", " → ")),
+            _number(s["map"]),
+            _interval(s["ci"]),
+            s["queries"],
+            s["gallery"],
+        ]
         for name, s in scores["directions"].items()
     ]
     rows.append(["**mean, cross-modal**", _number(scores["mean_ap"]), "", "", ""])
@@ -222,7 +228,11 @@ def _cell(value: Any) -> str:
 
 def _code(value: Any) -> str:
     """JSON in code marks, which show a text as it is."""
-    return "-" if value is None else f"`{json.dumps(value).replace('`', chr(0x2019))}`"
+    return (
+        "-"
+        if value is None
+        else f"`{json.dumps(value, ensure_ascii=False).replace('`', chr(0x2019))}`"
+    )
 
 
 def _plain(value: Any) -> str:
