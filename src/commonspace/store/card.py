@@ -244,6 +244,10 @@ def _plain(value: Any) -> str:
     return shown
 
 
+def _arrow(direction: str) -> str:
+    return _plain(direction.replace("->", " → "))
+
+
 def _number(value: float | None) -> str | None:
     return None if value is None else f"{value:.4f}"
 
