@@ -238,14 +238,18 @@ def test_shapes_and_types(case, fitted, test):
     assert model.space_.classes == test.classes
 
 
+def check_modules(model: Method, data: Dataset) -> None:
+    for name in model.modalities:
+        with torch.inference_mode():
+            z = model.module(name)(torch.tensor(data.x(name))).numpy()
+        assert z.dtype == np.float32
+        np.testing.assert_allclose(z, model.transform(name, data.x(name)), rtol=1e-5, atol=1e-5)
+
+
 @each
 def test_as_a_torch_module_it_answers_the_same(case, fitted, test):
     model = fitted(case)
-    for name in model.modalities:
-        with torch.inference_mode():
-            z = model.module(name)(torch.tensor(test.x(name))).numpy()
-        assert z.dtype == np.float32
-        np.testing.assert_allclose(z, model.transform(name, test.x(name)), rtol=1e-5, atol=1e-5)
+    check_modules(model, test)
     with pytest.raises(NotFoundError, match="'txet'"):
         model.module("txet")
 
@@ -450,6 +454,7 @@ def test_several_and_graded_labels(case, train, test, kind, tmp_path):
     model = case.make().fit(data)
     cs.save(model, tmp_path)
     assert equal_vectors(cs.load(tmp_path), model, test)
+    check_modules(model, test)
     for name in model.modalities:
         assert np.isfinite(model.transform(name, test.x(name))).all()
 
