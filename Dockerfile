@@ -1,9 +1,10 @@
 # The service in a container: docker build -t commonspace .
 #
-#   docker run -p 8000:8000 -v "$PWD/served:/data:rw" commonspace
+#   docker run -p 8000:8000 -v "$PWD/served:/data" commonspace
 #
 # serves the collection /data/collection to who has a key of /data/keys.json, which is made by
 #   commonspace keys add served/keys.json NAME
+# Where the collection names its model by a path of another machine, add --model /data/model.
 # The folder has to be writable by user 10001, unless the service is read-only; other options
 # replace the last line: docker run ... commonspace /data/other --host 0.0.0.0 --read-only ...
 

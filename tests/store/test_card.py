@@ -72,7 +72,8 @@ def test_scores_come_with_intervals_and_their_data(folder, fitted, test):
     assert f"| {score.mean_ap:.4f} | {low:.4f} - {high:.4f} |" in card
     assert f"Verdict on toys, test: **{health.verdict}**" in card and "Protocol: " in card
     (result,) = front_matter(card)["model-index"][0]["results"]
-    assert result["dataset"]["name"] == "toys, test"
+    assert result["dataset"] == {"name": "toys, test", "type": "toys"}
+    assert "Protocol: k: all, " in card and "None" not in card
     assert [m["value"] for m in result["metrics"]] == [s.mean_ap for s in report.scores.values()]
 
 

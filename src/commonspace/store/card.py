@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from commonspace.disk import atomic_file
+from commonspace.disk import atomic_file, safe_name
 from commonspace.errors import InputError
 from commonspace.store.models import read_manifest
 from commonspace.types import JsonDict
@@ -91,6 +91,7 @@ def _front_matter(manifest: JsonDict, scores: JsonDict, data: str | None) -> str
     fields: JsonDict = {
         "library_name": "commonspace",
         "license": "other",
+        "license_name": "not-chosen-yet",
         "pipeline_tag": "feature-extraction",
         "tags": tags,
     }
@@ -111,7 +112,7 @@ def _index_entry(manifest: JsonDict, scores: JsonDict, data: str) -> JsonDict:
         "results": [
             {
                 "task": {"type": "feature-extraction", "name": "Cross-modal retrieval"},
-                "dataset": {"type": data, "name": data},
+                "dataset": {"type": safe_name(data.split(",")[0]).lower(), "name": data},
                 "metrics": metrics,
             }
         ],
@@ -180,7 +181,8 @@ def _scores(scores: JsonDict, data: str | None) -> str:
         for name, s in scores["directions"].items()
     ]
     rows.append(["**mean, cross-modal**", _number(scores["mean_ap"]), "", "", ""])
-    protocol = ", ".join(f"{k} {_plain(v)}" for k, v in scores["protocol"].items())
+    chosen = {"k": "all", **{k: v for k, v in scores["protocol"].items() if v is not None}}
+    protocol = ", ".join(f"{key}: {_plain(value)}" for key, value in chosen.items())
     where = "" if data is None else f" on {_plain(data)}"
     return (
         f"## Scores\n\nMean average precision{where}, 95 % intervals over queries.\n\n"
@@ -192,7 +194,7 @@ def _scores(scores: JsonDict, data: str | None) -> str:
 def _health(health: Health, data: str | None) -> str:
     worst = sorted({finding.what for finding in health.findings})
     found = [finding for what in worst if (finding := health.worst_of(what)) is not None]
-    rows = [[f.what, f"{f.value:.3f}", _plain(f.where), f.severity] for f in found]
+    rows = [[f.what, f"{f.value:.3f}", _arrow(f.where), f.severity] for f in found]
     where = "" if data is None else f" on {_plain(data)}"
     return (
         f"## Health\n\nVerdict{where}: **{health.verdict}**. The worst of each kind:\n\n"
