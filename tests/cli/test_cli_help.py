@@ -11,7 +11,8 @@ COMMANDS = [
     *(
         (name,)
         for name in (
-            "demo train tune add-modality evaluate inspect encode index search data bench reproduce"
+            "demo train tune add-modality evaluate inspect encode index search export card "
+            "data bench reproduce"
         ).split()
     ),
     *(("data", name) for name in "list show import check".split()),

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from sklearn.base import clone
 
 import commonspace as cs
@@ -24,6 +25,7 @@ from commonspace.errors import (
     UnsupportedError,
 )
 from commonspace.methods.base import Method
+from commonspace.store.export import INPUT, to_onnx
 from commonspace.store.models import read_manifest
 
 
@@ -236,6 +238,43 @@ def test_shapes_and_types(case, fitted, test):
     assert model.space_.classes == test.classes
 
 
+def check_modules(model: Method, data: Dataset) -> None:
+    for name in model.modalities:
+        with torch.inference_mode():
+            z = model.module(name)(torch.tensor(data.x(name))).numpy()
+        assert z.dtype == np.float32
+        np.testing.assert_allclose(z, model.transform(name, data.x(name)), rtol=1e-5, atol=1e-5)
+
+
+@each
+def test_as_a_torch_module_it_answers_the_same(case, fitted, test):
+    model = fitted(case)
+    check_modules(model, test)
+    with pytest.raises(NotFoundError, match="'txet'"):
+        model.module("txet")
+
+
+@pytest.mark.slow
+def test_in_onnxruntime_all_answer_the_same(fitted, test):
+    """One file of all methods: most of the time of an export goes by once a file."""
+    onnxruntime = pytest.importorskip("onnxruntime")
+    models, x = {name: fitted(case) for name, case in CASES.items()}, test.x("image")
+
+    class All(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.parts = torch.nn.ModuleList(model.module("image") for model in models.values())
+
+        def forward(self, x_BD: torch.Tensor) -> tuple[torch.Tensor, ...]:
+            return tuple(part(x_BD) for part in self.parts)
+
+    session = onnxruntime.InferenceSession(to_onnx(All().eval(), x.shape[1], {}))
+    for rows in (x, x[:1], x[:0]):  # the number of rows is free
+        for (name, model), z in zip(models.items(), session.run(None, {INPUT: rows}), strict=True):
+            expected = model.transform("image", rows)
+            np.testing.assert_allclose(z, expected, rtol=1e-5, atol=1e-5, err_msg=name)
+
+
 @each
 def test_the_order_of_items_does_not_matter(case, fitted, test):
     model, order = fitted(case), np.random.default_rng(0).permutation(len(test["image"]))
@@ -415,6 +454,7 @@ def test_several_and_graded_labels(case, train, test, kind, tmp_path):
     model = case.make().fit(data)
     cs.save(model, tmp_path)
     assert equal_vectors(cs.load(tmp_path), model, test)
+    check_modules(model, test)
     for name in model.modalities:
         assert np.isfinite(model.transform(name, test.x(name))).all()
 

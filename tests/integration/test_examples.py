@@ -8,7 +8,12 @@ import pytest
 EXAMPLES = sorted(Path(__file__).parents[2].joinpath("examples").glob("*.py"))
 TOLD = {
     "add_a_modality": ["stored vectors stay valid: True", "the space is the same: True"],
+    "codes_of_vectors": ["a vector: 128 bytes; a code: 2"],
+    "compare_methods": ["chance", "query by query", "Holm"],
+    "inspect_a_space": ["shifted:    broken", "modality gap"],
+    "labels_partly_missing": ["labelled rows: 35 of 350", "ThreeViewCCA"],
     "search_a_collection": ["180 items: {'image': 90, 'text': 90}", "from 2040 on: ["],
+    "train_on_your_table": ["captions are read by: text-bag-of-words", "a ripe apple: fruit"],
     "train_and_evaluate": ["chance", "SDML", "loaded model answers the same: True"],
 }
 

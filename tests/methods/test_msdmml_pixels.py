@@ -57,6 +57,13 @@ def test_it_trains_what_is_not_frozen_and_nothing_else(fitted, train):
     assert set(fitted.history_) == {"image", "text"}
 
 
+def test_as_a_torch_module_it_takes_pixels_as_numbers(fitted, train):
+    x = train.x("image")[:6]
+    with torch.inference_mode():
+        z = fitted.module("image")(torch.tensor(x, dtype=torch.float32)).numpy()
+    np.testing.assert_allclose(z, fitted.transform("image", x), rtol=0, atol=1e-5)
+
+
 def equal_weights(first, second):
     pairs = zip(first.parameters(), second.parameters(), strict=True)
     return all(torch.equal(a, b) for a, b in pairs)

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from sklearn.base import clone
 
 import commonspace as cs
@@ -123,3 +124,10 @@ def test_the_rest_of_the_contract():
 
 def test_the_example():
     assert doctest.testmod(zero_shot).attempted and not doctest.testmod(zero_shot).failed
+
+
+def test_as_a_torch_module_it_neither_vanishes_nor_overflows():
+    x = np.float32([[3, 4], [0, 0], [1e-30, 0], [1e30, 1e30]])
+    model = ZeroShot().fit(Dataset.from_arrays({"image": x, "text": x}, [0, 1, 0, 1]))
+    z = model.module("image")(torch.tensor(x)).numpy()
+    np.testing.assert_allclose(z, model.transform("image", x), rtol=1e-6)

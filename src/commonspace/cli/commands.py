@@ -12,6 +12,7 @@ from commonspace.cli import (
     demo,
     evaluate,
     examples,
+    export,
     inspect,
     labels,
     reproduce,
@@ -44,6 +45,7 @@ bench_search.register(bench.app)
 labels.register(bench.app)
 budgets.register(bench.app)
 reproduce.register(app)
+export.register(app)
 app.add_typer(bench.app, name="bench")
 
 

@@ -11,6 +11,7 @@ from typing import Any, ClassVar, Self
 import numpy as np
 from scipy.sparse import issparse
 from sklearn.base import BaseEstimator
+from torch import nn
 
 from commonspace.checks import as_features, not_found
 from commonspace.data import Dataset, Labels, Modality, Splits
@@ -126,6 +127,20 @@ class Method(BaseEstimator, ABC):
         """
         x_ND = self._read(modality, x, self.n_features(modality))
         return self._transform(modality, x_ND)
+
+    def module(self, modality: str) -> nn.Module:
+        """Return what `transform` does to one modality as a torch module, ready to export.
+
+        It takes float32 rows, shape (n, n_features), pixels as numbers from 0 to 255, checks
+        nothing, and agrees with `transform` to rounding. Its weights are the model's own.
+
+        Raises:
+            NotFittedError: Before `fit`.
+            NotFoundError: No such modality.
+            UnsupportedError: The method is no torch module.
+        """
+        self.n_features(modality)
+        return self._module(modality).eval()
 
     def n_features(self, modality: str) -> int:
         """How many features this modality had in `fit`."""
@@ -254,6 +269,13 @@ class Method(BaseEstimator, ABC):
     @abstractmethod
     def _transform(self, modality: str, x_ND: Float32Array) -> Float32Array:
         """Transform checked features of a known modality."""
+
+    def _module(self, modality: str) -> nn.Module:
+        """See `module`; where it can be one."""
+        raise UnsupportedError(
+            f"{type(self).__name__} cannot be exported: what it does to {modality!r} is no torch "
+            "module. Encode with transform, or train another method."
+        )
 
     @abstractmethod
     def _state(self) -> MethodState:

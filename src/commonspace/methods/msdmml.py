@@ -381,6 +381,9 @@ class MSDMML(Method):
     def _transform(self, modality: str, x_ND: AnyArray) -> Float32Array:
         return embed(self.networks_[modality], x_ND, self.space_.dim)
 
+    def _module(self, modality: str) -> nn.Module:
+        return self.networks_[modality]
+
     def _state(self) -> MethodState:
         parts = {
             name: PartState(arrays_of(network), {"network": self.options_[name]})

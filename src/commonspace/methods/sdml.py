@@ -324,6 +324,9 @@ class SDML(Method):
     def _transform(self, modality: str, x_ND: Float32Array) -> Float32Array:
         return in_blocks(self.networks_[modality], x_ND, self.space_.dim)
 
+    def _module(self, modality: str) -> nn.Module:
+        return self.networks_[modality]
+
     def _state(self) -> MethodState:
         parts = {
             name: PartState(arrays_of(network), {"network": self.options_[name]})

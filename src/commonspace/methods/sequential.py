@@ -25,7 +25,7 @@ from typing import ClassVar, Literal
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional
 
 from commonspace.data import Dataset, Modality
@@ -58,7 +58,7 @@ from commonspace.methods.sequential_training import (
     build_trunk,
     fit_stage,
 )
-from commonspace.networks import Adapter, UnifiedTrunk
+from commonspace.networks import Adapter, FunctionOf, UnifiedTrunk
 from commonspace.space import Space
 from commonspace.training import History, Run, compute_settings, derive_seed, run_all
 from commonspace.types import AnyArray, Float32Array, JsonDict
@@ -363,14 +363,17 @@ class Sequential(Method):
         }
 
     def _transform(self, modality: str, x_ND: Float32Array) -> Float32Array:
+        return in_blocks(self._module(modality).eval(), x_ND, self.dim)
+
+    def _module(self, modality: str) -> nn.Module:
         adapter, info = self.adapters_[modality], self.infos_[modality]
-        gate, p = adapter.gate.numpy()[None], self.space_.P[:, : info["n_classes"]]
+        p = torch.tensor(self.space_.P[:, : info["n_classes"]])
         later = self.space_.n_classes - info["n_classes"]  # it never saw those
         own, length = self.space_.place(modality), info["length"]
 
         def vectors(x_BD: Tensor) -> Tensor:
             a_BA = adapter(x_BD)
-            logits = torch.from_numpy(answers(self.trunk_, a_BA.numpy(), gate) @ p)
+            logits = self.trunk_(a_BA, adapter.gate.unsqueeze(0)) @ p
             q_BC = logits.sigmoid() if info["several"] else logits.softmax(dim=1)
             return placed(
                 functional.pad(q_BC, (0, later)),
@@ -381,7 +384,7 @@ class Sequential(Method):
                 frequencies=self.frequencies_,
             )
 
-        return in_blocks(vectors, x_ND, self.dim)
+        return FunctionOf(vectors, [adapter, self.trunk_])
 
     def parameter_counts(self) -> dict[str, int]:
         """Numbers that the model holds: "learned" by training, and "fixed" in its adapters."""

@@ -15,6 +15,7 @@ from collections.abc import Sequence
 from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
+from torch import nn
 
 from commonspace.checks import (
     check_betas,
@@ -305,6 +306,9 @@ class SPDQ(Method):
 
     def _transform(self, modality: str, x_ND: Float32Array) -> Float32Array:
         return in_blocks(self.networks_[modality], x_ND, self.space_.dim)
+
+    def _module(self, modality: str) -> nn.Module:
+        return self.networks_[modality]
 
     def _state(self) -> MethodState:
         parts = {name: PartState(arrays_of(network)) for name, network in self.networks_.items()}

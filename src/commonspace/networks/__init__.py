@@ -1,6 +1,7 @@
 """Networks and how they are initialised; they do not know how they are trained."""
 
 from commonspace.networks.branch import ACTIVATIONS, Branch
+from commonspace.networks.maps import FunctionOf, KernelMap, LinearMap, UnitRows
 from commonspace.networks.metric import MetricBranch
 from commonspace.networks.mlp import MLP, Standardize, l2_normalize
 from commonspace.networks.picture import PictureBranch
@@ -14,6 +15,9 @@ __all__ = [
     "MLP",
     "Adapter",
     "Branch",
+    "FunctionOf",
+    "KernelMap",
+    "LinearMap",
     "MetricBranch",
     "PictureBranch",
     "PosteriorEncoder",
@@ -22,6 +26,7 @@ __all__ = [
     "Standardize",
     "SupervisedAutoencoder",
     "UnifiedTrunk",
+    "UnitRows",
     "filled",
     "l2_normalize",
 ]

@@ -78,10 +78,11 @@ class PictureBranch(nn.Module):
         return maps.mean((2, 3))
 
     def _cropped(self, x_BHWC: Tensor) -> Tensor:
-        spare, count = self.side - self.crop, len(x_BHWC)
+        spare = self.side - self.crop
         if not self.head.training:
             start = spare // 2
             return x_BHWC[:, start : start + self.crop, start : start + self.crop]
+        count = len(x_BHWC)
         at = torch.randint(0, spare + 1, (2, count, 1)) + torch.arange(self.crop)
         every = torch.arange(count).reshape(-1, 1, 1)
         return x_BHWC[every, at[0].unsqueeze(2), at[1].unsqueeze(1)]

@@ -112,6 +112,9 @@ class CCLLite(PairedMethod):
     def _transform(self, modality: str, x_ND: Float32Array) -> Float32Array:
         return super()._transform(modality, self._codes(modality, x_ND))
 
+    def _module(self, modality: str) -> nn.Module:
+        return nn.Sequential(self.codes_._module(modality), super()._module(modality))
+
     def _state(self) -> MethodState:
         state, codes = super()._state(), self.codes_._state()
         parts = {

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from typing import Any, ClassVar
 
 import numpy as np
+from torch import nn
 
 from commonspace.checks import check_range, check_rates, check_widths
 from commonspace.data import Dataset
@@ -186,6 +187,9 @@ class CDQ(Method):
 
     def _transform(self, modality: str, x_ND: Float32Array) -> Float32Array:
         return in_blocks(self.networks_[modality], x_ND, self.space_.dim)
+
+    def _module(self, modality: str) -> nn.Module:
+        return self.networks_[modality]
 
     def _state(self) -> MethodState:
         parts = {name: PartState(arrays_of(network)) for name, network in self.networks_.items()}

@@ -36,7 +36,7 @@ from commonspace.methods.baselines.joint_training import (
 from commonspace.methods.baselines.pairing import Pairing, matched_rows
 from commonspace.methods.jobs import arrays_of, digest_of, learned_digest, passes_for, with_arrays
 from commonspace.methods.parts import Part, item_ids, validation_parts
-from commonspace.networks import ACTIVATIONS, Branch
+from commonspace.networks import ACTIVATIONS, Branch, FunctionOf, LinearMap
 from commonspace.space import Space
 from commonspace.training import Run, Settings, derive_seed, run_all
 from commonspace.types import AnyArray, Float32Array, JsonDict
@@ -295,6 +295,18 @@ class JointMethod(Method):
 
     def _transform(self, modality: str, x_ND: Float32Array) -> Float32Array:
         return self._vectors(modality, x_ND)
+
+    def _module(self, modality: str) -> nn.Module:
+        branch, modules = self.networks_[modality], self.modules_
+
+        def vectors(x_BD: Tensor) -> Tensor:
+            return self._embedding(modality, branch(x_BD), modules)
+
+        whole = FunctionOf(vectors, [branch, *modules.values()])
+        if modality not in self.maps_:
+            return whole
+        last = self.maps_[modality]
+        return nn.Sequential(whole, LinearMap(last.mean, np.ones(len(last.mean)), last.map))
 
     def _state(self) -> MethodState:
         parts = {}

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
+from torch import nn
 
 from commonspace.checks import check_one_of, check_range
 from commonspace.data import Dataset
@@ -23,6 +24,7 @@ from commonspace.methods.baselines.projection import (
     PairedProjectionMethod,
     whitening,
 )
+from commonspace.networks import KernelMap
 from commonspace.types import AnyArray, Float32Array, FloatArray, IntArray
 
 BLOCK = 4096  # rows whose kernel is held at once
@@ -112,6 +114,18 @@ class KCCA(PairedProjectionMethod):
             k_NL = kernel(rows, part["landmarks"], float(part["gamma"][0]))
             z_NE[start : start + BLOCK] = k_NL @ part["weights"] - part["offset"]
         return z_NE
+
+    def _module(self, modality: str) -> nn.Module:
+        part = self.parts_[modality]
+        return KernelMap(
+            part["mean"],
+            part["scale"],
+            basis=part.get("basis"),
+            landmarks=part["landmarks"],
+            gamma=float(part["gamma"][0]),
+            weights=part["weights"],
+            offset=part["offset"],
+        )
 
 
 @dataclass(frozen=True)

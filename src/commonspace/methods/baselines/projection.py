@@ -14,6 +14,7 @@ from typing import ClassVar
 
 import numpy as np
 from scipy.linalg import eigh
+from torch import nn
 
 from commonspace.checks import check_flag, check_range
 from commonspace.data import Dataset
@@ -21,6 +22,7 @@ from commonspace.disk import sha256_bytes
 from commonspace.errors import InputError
 from commonspace.methods.base import Method, MethodState, PartState, standardization
 from commonspace.methods.baselines.pairing import Pairing, matched_rows
+from commonspace.networks import LinearMap
 from commonspace.space import Space
 from commonspace.training import Run
 from commonspace.types import AnyArray, Float32Array, FloatArray
@@ -175,6 +177,10 @@ class ProjectionMethod(Method):
         part = self.parts_[modality]
         z_NE: Float32Array = ((x_ND - part["mean"]) * part["scale"]) @ part["weights"]
         return z_NE
+
+    def _module(self, modality: str) -> nn.Module:
+        part = self.parts_[modality]
+        return LinearMap(part["mean"], part["scale"], part["weights"])
 
     def _state(self) -> MethodState:
         return MethodState({name: PartState(dict(part)) for name, part in self.parts_.items()})

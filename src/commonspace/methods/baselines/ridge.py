@@ -5,10 +5,12 @@ from __future__ import annotations
 from typing import ClassVar
 
 import numpy as np
+from torch import nn
 
 from commonspace.checks import check_range
 from commonspace.data import Modality
 from commonspace.methods.base import PartwiseMethod, standardization
+from commonspace.networks import LinearMap
 from commonspace.space import Space
 from commonspace.types import AnyArray, Float32Array
 
@@ -77,3 +79,10 @@ class Ridge(PartwiseMethod):
         part = self.parts_[modality]
         q_NC = ((x_ND - part["mean"]) * part["scale"]) @ part["weights"] + part["intercept"]
         return np.asarray(q_NC @ self.space_.directions(q_NC.shape[1]).T, dtype=np.float32)
+
+    def _module(self, modality: str) -> nn.Module:
+        part = self.parts_[modality]
+        posterior = LinearMap(part["mean"], part["scale"], part["weights"], part["intercept"])
+        p_EC = self.space_.directions(part["weights"].shape[1])
+        zero, one = np.zeros(p_EC.shape[1]), np.ones(p_EC.shape[1])
+        return nn.Sequential(posterior, LinearMap(zero, one, p_EC.T.copy()))

@@ -16,10 +16,12 @@ import warnings
 import numpy as np
 from scipy.optimize import minimize
 from scipy.special import expit, log_expit, log_softmax, logsumexp, softmax
+from torch import nn
 
 from commonspace.checks import check_range
 from commonspace.data import Modality
 from commonspace.methods.base import PartwiseMethod, standardization
+from commonspace.networks import LinearMap
 from commonspace.space import Space
 from commonspace.types import AnyArray, Float32Array, FloatArray
 
@@ -64,6 +66,11 @@ class SM(PartwiseMethod):
         logits = ((x_ND - part["mean"]) * part["scale"]) @ part["weights"] + part["intercept"]
         posterior = expit(logits) if "several" in part else softmax(logits, axis=1)
         return np.asarray(posterior, dtype=np.float32)
+
+    def _module(self, modality: str) -> nn.Module:
+        part = self.parts_[modality]
+        logits = LinearMap(part["mean"], part["scale"], part["weights"], part["intercept"])
+        return nn.Sequential(logits, nn.Sigmoid() if "several" in part else nn.Softmax(dim=1))
 
 
 def _logistic_regression(

@@ -5,11 +5,13 @@ from __future__ import annotations
 from typing import ClassVar
 
 import numpy as np
+from torch import nn
 
 from commonspace.data import Dataset
 from commonspace.disk import sha256_bytes
 from commonspace.errors import InputError
 from commonspace.methods.base import Method, MethodState, PartState
+from commonspace.networks import UnitRows
 from commonspace.space import Space
 from commonspace.training import Run
 from commonspace.types import Float32Array
@@ -63,6 +65,9 @@ class ZeroShot(Method):
         scaled = x_ND / np.where(largest > 0, largest, 1)  # nor overflow
         length = np.linalg.norm(scaled, axis=1, keepdims=True)
         return np.asarray(scaled / np.where(length > 0, length, 1), dtype=np.float32)
+
+    def _module(self, modality: str) -> nn.Module:
+        return UnitRows()
 
     def _state(self) -> MethodState:
         return MethodState({name: PartState({}) for name in self.inputs_})
