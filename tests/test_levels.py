@@ -12,7 +12,7 @@ import commonspace
 ROOT = Path(commonspace.__file__).parent
 LEVELS = (
     "errors types",
-    "checks disk machine",
+    "checks disk machine media",
     "space",
     "data objectives networks quantization evaluation encoders",
     "training index",
@@ -20,6 +20,7 @@ LEVELS = (
     "store",
     "benchmarks service demo",
     "cli",
+    "__main__",
 )
 LEVEL = {room: level for level, rooms in enumerate(LEVELS) for room in rooms.split()}
 

@@ -25,10 +25,10 @@ from commonspace.checks import as_ids, check_finite, check_range
 from commonspace.data import Dataset, Labels, Modality, Splits, read_folder
 from commonspace.data.folder import FORMAT_VERSION as DATASET_VERSION
 from commonspace.data.folder import KIND as DATASET_KIND
-from commonspace.data.formats.cells import MEDIA_SUFFIXES
 from commonspace.disk import check_file, read_json, sha256_file
 from commonspace.encoders import Encoder, encoder_from_spec
 from commonspace.errors import CommonspaceError, InputError, NotFoundError, StorageError
+from commonspace.media import MEDIA_SUFFIXES
 from commonspace.space import Space
 from commonspace.store.collection import Collection
 from commonspace.store.models import load, read_manifest
