@@ -52,8 +52,9 @@ def import_table(
 
     A vector is written ``0.1 0.2 ...`` or as a JSON list (in Parquet and JSON Lines a list); a
     column of nothing but single numbers is a modality of one feature, unless ``kinds`` says that
-    they are texts. A ``.npy`` file holds one vector. A path of a picture, sound, video or 3D model is kept, made
-    absolute, for an encoder to read. Relative paths start in the table's folder and stay in it.
+    they are texts. A ``.npy`` file holds one vector. A path of a picture, sound, video or 3D model
+    is kept, made absolute, for an encoder to read. Relative paths start in the table's folder and
+    stay in it.
 
     Args:
         path: A file ending in .csv, .tsv, .jsonl, .ndjson or .parquet.
