@@ -9,6 +9,7 @@ from commonspace.cli import (
     budgets,
     data,
     demo,
+    encoders,
     evaluate,
     examples,
     inspect,
@@ -33,6 +34,7 @@ app = typer.Typer(
 
 demo.register(app)
 app.add_typer(data.app, name="data")
+encoders.register(app)
 train.register(app)
 tune.register(app)
 evaluate.register(app)
