@@ -23,7 +23,7 @@ from commonspace.errors import InputError, NotFoundError
 from commonspace.types import AnyArray, BoolArray, IntArray
 
 _FILES = ("digits.npz", "digits_audio_raw.npz")
-Write = Callable[[Path], None]
+Write = Callable[[Path], object]
 
 
 def build_folder(
@@ -98,7 +98,7 @@ def _wav(pcm: AnyArray, rate: int) -> Write:
 
 
 def _txt(text: str) -> Write:
-    return lambda path: path.write_text(text, encoding="utf-8") and None
+    return lambda path: path.write_bytes(text.encode())
 
 
 def main() -> None:

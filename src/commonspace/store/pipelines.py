@@ -336,7 +336,7 @@ def _vectors(model: Any, modality: str, x: AnyArray) -> Float32Array:
 def _encoder_for(model: Any, kind: MediaKind, modality: str | None) -> tuple[str, Encoder]:
     """Return the modality to read a raw query as, and its encoder."""
     if modality is not None:
-        model.nencode_part(modality)
+        model.n_features(modality)
         spec = model.encoders_.get(modality)
         if spec is None:
             raise InputError(
