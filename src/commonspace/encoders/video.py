@@ -20,6 +20,7 @@ from commonspace.types import AnyArray, Float32Array, JsonDict, UInt8Array
 
 _MOST_PIXELS = 8192 * 8192  # of one picture, before anything of it is decoded
 _KEPT_SIDE = 512  # pixels of the longer side of pictures kept while reading on
+_KEPT = 4  # times as many pictures as wanted are kept while reading on
 _MOST_DECODED = 100_000
 # Containers of films alone: playlists, which name other files and addresses, are not opened.
 _FORMATS = "mov,mp4,m4a,3gp,3g2,mj2,avi,matroska,webm"
@@ -102,8 +103,8 @@ class VideoEncoder(SettingsEncoder):
 def read_frames(film: Any, count: int, seconds: float) -> list[UInt8Array]:
     """Read pictures at equal distances from the beginning of a film.
 
-    It is decoded once, in order, with at most twice as many pictures in memory as asked for: when
-    they are too many, every other one is dropped and from then on half as many are taken.
+    It is decoded once, in order, with a bounded number of pictures in memory: when they are too
+    many, every other one is dropped and from then on half as many are taken.
 
     Args:
         film: Path of a file.
@@ -118,16 +119,18 @@ def read_frames(film: Any, count: int, seconds: float) -> list[UInt8Array]:
     """
     path = checked_file(film, "video")
     kept: list[UInt8Array] = []
-    step = 1
+    step, total = 1, 0
     for number, frame in enumerate(_decoded(path, seconds)):
+        total = number + 1
         if number % step == 0:
             kept.append(_small(frame))
-        if len(kept) > 2 * count:
+        if len(kept) > _KEPT * (count + 2):
             kept, step = kept[::2], 2 * step
     if not kept:
         raise InputError(f"video {path}: no picture in its first {seconds} seconds.")
-    at = (np.arange(min(count, len(kept))) + 0.5) * len(kept) / min(count, len(kept))
-    return [kept[int(position)] for position in at]
+    many = min(count, total)
+    wanted = ((np.arange(many) + 0.5) * total / many - 0.5) / step
+    return [kept[min(int(place + 0.5), len(kept) - 1)] for place in wanted]
 
 
 def _decoded(path: Path, seconds: float) -> Iterator[Any]:
