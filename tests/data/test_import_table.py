@@ -128,7 +128,7 @@ def test_nothing_but_numbers_is_a_modality_of_one_number(write):
 
 
 def test_a_lone_number_among_vectors_is_a_mistake(write):
-    with pytest.raises(InputError, match="line 3, column 'image'.*vector"):
+    with pytest.raises(InputError, match=r"line 3, column 'image'.*vector"):
         import_table(write("image,label\n1 2,a\n3,b\n4 5,a\n"))
 
 
@@ -142,7 +142,7 @@ def test_a_column_called_id_holds_the_ids(write):
     path = write("id,image\na b,1 2\nc d,3 4\n")
     assert import_table(path, item=None).modalities == ("id", "image")
     assert import_table(path, modalities=["id"])["train"].x("id").tolist() == ["a b", "c d"]
-    with pytest.raises(InputError, match="line 3, column 'id'.*'a', which also stands on line 2"):
+    with pytest.raises(InputError, match=r"line 3, column 'id'.*'a', which also stands on line 2"):
         import_table(write("id,image\na,1 2\na,3 4\n"))
 
 

@@ -43,7 +43,7 @@ def test_splits_and_groups(make):
     make("train/drawings/cat/1.png", "train/sounds/cat/1.wav", "train/4.png")
     splits = import_folder(root)
     assert list(splits) == ["train", "valid", "test"]
-    assert splits["train"].modalities == ("image", "drawings", "audio", "photos")
+    assert splits["train"].modalities == ("drawings", "image", "photos", "audio")
     assert splits["valid"].modalities == ("photos",)
     assert splits["test"]["drawings"].items.tolist() == ["Test/drawings/dog/3"]
     assert not splits["train"].labels("image").known.any()

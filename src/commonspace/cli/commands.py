@@ -43,6 +43,7 @@ examples.register(app)
 search.register(app)
 labels.register(bench.app)
 budgets.register(bench.app)
+encoders.register_bench(bench.app)
 reproduce.register(app)
 app.add_typer(bench.app, name="bench")
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from commonspace.cli.arguments import Json
-from commonspace.cli.output import print_json, print_table
+from commonspace.cli.output import print_benchmark, print_json, print_table, say
 
 if TYPE_CHECKING:
     from commonspace.types import JsonDict
@@ -16,6 +16,26 @@ if TYPE_CHECKING:
 def register(app: typer.Typer) -> None:
     """Add the command."""
     app.command(epilog="Example: commonspace encoders --json")(encoders)
+
+
+def register_bench(app: typer.Typer) -> None:
+    """Add ``bench encode``."""
+    app.command(epilog="Example: commonspace bench encode --encoder audio-logmel")(encode)
+
+
+def encode(
+    items: Annotated[int, typer.Option(min=1, help="Items of each kind.")] = 100,
+    encoder: Annotated[
+        list[str] | None,
+        typer.Option(metavar="KIND", help="May be repeated [default: all that are here]."),
+    ] = None,
+    seed: Annotated[int, typer.Option(min=0, help="Of the items.")] = 0,
+    json: Json = False,
+) -> None:
+    """Time the encoders of raw items, and their second run, which the cache serves."""
+    from commonspace.benchmarks.encode import bench_encode
+
+    print_benchmark(bench_encode(n_items=items, kinds=encoder, seed=seed, say=say), json)
 
 
 def encoders(json: Json = False) -> None:
