@@ -14,6 +14,7 @@ import pytest
 
 from commonspace.encoders import Broken, EncodeRun, FeatureCache, encode_items
 from commonspace.encoders import cache as cache_module
+from commonspace.encoders import files as files_module
 from commonspace.errors import InputError, MissingExtraError, StorageError
 
 
@@ -199,6 +200,22 @@ def test_processes_give_the_same(tmp_path):
     together = encode_items(encoder, paths, many)
     np.testing.assert_array_equal(together.x, alone.x)
     assert together.broken == alone.broken and "5.wav" in together.broken[0].reason
+
+
+def dies(spec, batch):
+    """In place of what runs in a process: one file is the end of it."""
+    if any(item.endswith("deadly.bin") for _, item in batch):
+        os.kill(os.getpid(), signal.SIGKILL)
+    return files_module._encode_batch(Sizes(), batch)
+
+
+def test_a_file_that_ends_the_process_that_reads_it_is_left_out(files, tmp_path, monkeypatch):
+    monkeypatch.setattr(files_module, "_encode_elsewhere", dies)
+    (tmp_path / "deadly.bin").write_bytes(b"x")
+    items = [*files[:2], str(tmp_path / "deadly.bin"), files[2]]
+    found = encode_items(Sizes(), items, EncodeRun(jobs=2, batch=2, on_error="skip"))
+    assert found.rows.tolist() == [0, 1, 3]
+    assert "the process that read it was ended" in found.broken[0].reason
 
 
 KILLED = """

@@ -72,6 +72,10 @@ class LogMelEncoder(_AudioEncoder):
     in decibels below the loudest (see `spectra.log_mel`), it takes the mean in each of `parts`
     stretches of equal length, so that order in time counts, and the spread over the whole clip.
 
+    Eight stretches were chosen on spoken digits: of 1, 4, 8 and 16, these and 16 told digits of a
+    speaker best by those of other speakers (nearest neighbour, 0.57 right against 0.49 for 1 and
+    0.45 for `MFCCEncoder`).
+
     Attributes:
         rate: Samples a second to work at.
         seconds: What is beyond is not heard.

@@ -105,7 +105,8 @@ def _kind_of(name: str, x: AnyArray) -> MediaKind:
 
 def is_path(x: AnyArray) -> bool:
     """Whether raw items are paths of files rather than texts."""
-    return bool(len(x)) and Path(str(x[0])).suffix.lower() in MEDIA_SUFFIXES
+    first = str(x[0]) if x.dtype.kind in "US" and x.ndim == 1 and len(x) else ""
+    return Path(first).suffix.lower() in MEDIA_SUFFIXES
 
 
 def encode_part(

@@ -529,15 +529,26 @@ def _parts(splits: Splits, shared: Sequence[str], indexed: JsonDict) -> Iterator
 
 
 def _digest(part: Modality) -> str:
-    """SHA-256 of the rows of a modality, a memory map read by blocks."""
+    """SHA-256 of the rows of a modality, a memory map read by blocks; of files, their state."""
     hasher = hashlib.sha256(f"{part.x.shape} {part.x.dtype.str} {part.encoder}".encode())
     step = max(1, _BLOCK // max(1, part.x[:1].nbytes))
     for start in range(0, len(part.x), step):
         hasher.update(np.ascontiguousarray(part.x[start : start + step]).tobytes())
+    if is_path(part.x):
+        hasher.update(" ".join(map(_file_state, part.x.tolist())).encode())
     hasher.update("\0".join([*part.labels.classes, "", *part.items.tolist()]).encode())
     for array in part.labels.arrays().values():
         hasher.update(array.tobytes())
     return hasher.hexdigest()
+
+
+def _file_state(path: str) -> str:
+    """Size and time of a file, so that one that changed is told from what it was."""
+    try:
+        state = Path(path).stat()
+    except OSError:
+        return "none"
+    return f"{state.st_size}-{state.st_mtime_ns}"
 
 
 def _raw_items(data: Dataset, *, first: str) -> list[tuple[str, dict[str, str]]]:
