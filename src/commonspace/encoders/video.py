@@ -143,6 +143,8 @@ def _decoded(path: Path, seconds: float) -> Iterator[Any]:
             if not container.streams.video:
                 raise InputError(f"video {path}: it has no pictures.")
             stream = container.streams.video[0]
+            if stream.codec_context is None:
+                raise InputError(f"video {path}: in a form that nothing here decodes.")
             _check_size(path, stream.codec_context.width, stream.codec_context.height)
             stream.thread_count = 1
             for frame in container.decode(stream):
