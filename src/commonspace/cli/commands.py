@@ -6,6 +6,7 @@ import typer
 
 from commonspace.cli import (
     bench,
+    bench_search,
     budgets,
     data,
     demo,
@@ -41,6 +42,7 @@ evaluate.register(app)
 inspect.register(app)
 examples.register(app)
 search.register(app)
+bench_search.register(bench.app)
 labels.register(bench.app)
 budgets.register(bench.app)
 encoders.register_bench(bench.app)

@@ -1,167 +1,112 @@
-"""Raw items of a data set as the features that a model learned from, or is to learn from."""
+"""What the doors of a collection check about ids, payloads, names and folders."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from commonspace.data import Dataset, Modality
-from commonspace.encoders import (
-    EncodeRun,
-    default_spec,
-    encode_items,
-    encoder_from_spec,
-    fitted_spec,
-    identity,
-    same_encoder,
-)
-from commonspace.errors import InputError
-from commonspace.media import MEDIA_SUFFIXES, MediaKind, media_kind
-from commonspace.types import AnyArray, JsonDict
+from commonspace.checks import as_ids
+from commonspace.errors import InputError, StorageError
+from commonspace.store.lexical import searchable_text
+
+TRUTH = "collection.sqlite"
+LOCK = "writer.lock"
+
+_ENCODER = json.JSONEncoder(ensure_ascii=False, allow_nan=False)
 
 
-def raw_encoders(
-    data: Dataset, named: Mapping[str, JsonDict | None] | None = None
-) -> dict[str, JsonDict]:
-    """Settle which encoder reads each modality of raw items; those that learn do so now.
-
-    Args:
-        data: Training items; modalities of features are passed over.
-        named: Encoders by modality, as `fitted_spec` takes them. Others are chosen by what the
-            items are: texts, or files by their suffix.
-
-    Returns:
-        The spec of an encoder of each raw modality.
-
-    Raises:
-        InputError: Items of a modality are of different kinds, or of none that is read.
-        NotFoundError: There is no such encoder.
-    """
-    named = named or {}
-    specs = {}
-    for name, part in data.items():
-        spec = named.get(name)
-        if spec is None and _is_raw(part.x) and len(part):
-            spec = default_spec(_kind_of(name, part.x))
-        if spec is not None:
-            specs[name] = fitted_spec(spec, part.x)
-    return specs
-
-
-def encode_raw(
-    data: Dataset, encoders: Mapping[str, JsonDict | None], *, run: EncodeRun | None = None
-) -> Dataset:
-    """Turn raw items into features; modalities that hold features stay as they are.
-
-    Args:
-        data: Some of its modalities may hold raw items: texts, paths, or arrays of pixels.
-        encoders: The encoder of each raw modality, as `Encoder.spec` writes it. Others are ignored.
-        run: Cache, processes, and what to do about broken items; by default the first is an error.
-
-    Returns:
-        The same rows, but for broken items that ``run`` leaves out; the modalities remember their
-        encoders.
-
-    Raises:
-        InputError: A modality holds raw items and ``encoders`` does not name it, or an item is
-            not what its encoder reads.
-    """
-    parts = {name: encode_part(name, part, encoders, run) for name, part in data.items()}
-    return Dataset(parts, data.classes)
-
-
-def model_inputs(model: Any, data: Dataset, *, run: EncodeRun | None = None) -> Dataset:
-    """Return the modalities that a model knows, raw items encoded as they were for training.
-
-    Raises:
-        InputError: Model and data share no modality, raw items have no recorded encoder, or
-            features were made by another encoder than those the model learned from.
-    """
-    shared = data.select(shared_modalities(model, data.modalities))
-    for name, part in shared.items():
-        check_encoder(name, part, model)
-    return encode_raw(shared, model.encoders_, run=run)
-
-
-def _is_raw(x: AnyArray) -> bool:
-    return x.ndim != 2 or x.dtype.kind not in "fiub"
-
-
-def _kind_of(name: str, x: AnyArray) -> MediaKind:
-    """What raw items are: by suffix where the first one has a known one, else texts or pictures."""
-    if x.dtype.kind not in "US":
-        return "image"
-    kinds = {media_kind(item) if is_path(x) else "text" for item in x.tolist()}
-    if len(kinds) > 1 or None in kinds:
-        found = listed(sorted(str(kind) for kind in kinds if kind is not None))
-        raise InputError(
-            f"modality {name!r}: expected files of one kind, got {found}"
-            f"{' and others' if None in kinds else ''}. Give each kind a column of its own."
-        )
-    return next(kind for kind in kinds if kind is not None)
-
-
-def is_path(x: AnyArray) -> bool:
-    """Whether raw items are paths of files rather than texts."""
-    first = str(x[0]) if x.dtype.kind in "US" and x.ndim == 1 and len(x) else ""
-    return Path(first).suffix.lower() in MEDIA_SUFFIXES
-
-
-def encode_part(
-    name: str,
-    part: Modality,
-    encoders: Mapping[str, JsonDict | None],
-    run: EncodeRun | None,
-) -> Modality:
-    """One modality of `encode_raw`."""
-    if not _is_raw(part.x):
-        return part
-    spec = encoders.get(name)
-    if spec is None:
-        raise InputError(
-            f"modality {name!r}: expected features, got raw items (dtype {part.x.dtype}, shape "
-            f"{part.x.shape}) and no encoder for them. Name one, such as text-hash for texts or "
-            "image-efficientnet-lite0 for pictures, when training."
-        )
-    items = part.x.tolist() if part.x.dtype.kind in "US" else list(part.x)
-    encoder = encoder_from_spec(spec)
-    encoded = encode_items(encoder, items, run)
-    kept = part if len(encoded.rows) == len(part) else part.take(encoded.rows)
-    return replace(kept, x=encoded.x, encoder=identity(encoder))
-
-
-def check_encoder(name: str, part: Modality, model: Any) -> None:
-    """Refuse features of another encoder than those that the model learned from."""
-    learned = model.encoders_.get(name)
-    if _is_raw(part.x) or part.encoder is None or learned is None:
-        return
-    if not same_encoder(part.encoder, learned):
-        made, expected = (_encoder_name(record) for record in (part.encoder, learned))
-        raise InputError(
-            f"modality {name!r}: expected features of the encoder {expected}, which the model "
-            f"learned from, got those of {made}. Encode the raw items again with it."
+def check_empty(folder: Path) -> None:
+    """Make the folder, or raise if it holds anything but what a create that was cut off left."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        held = [file.name for file in folder.iterdir() if not _ours_unfinished(file.name)]
+    except OSError as error:
+        raise StorageError(f"cannot make the folder {folder}: {error.strerror}.") from error
+    if held:
+        what = "a collection" if TRUTH in held else f"{held[0]!r}"
+        raise StorageError(
+            f"{folder} holds {what} already. Name an empty folder, or use Collection.open."
         )
 
 
-def _encoder_name(record: Mapping[str, Any]) -> str:
-    settings = {key: value for key, value in record.items() if key != "kind"}
-    return str(record.get("id") or f"{record.get('kind')} {settings}"[:200])
+def _ours_unfinished(name: str) -> bool:
+    """Whether a file is the lock, or what a create that was cut off left."""
+    return name == LOCK or name.startswith(f".{TRUTH}.")
 
 
-def shared_modalities(model: Any, modalities: Sequence[str]) -> list[str]:
-    """The modalities that the model knows, or an error if it knows none."""
-    shared = [name for name in modalities if name in model.modalities]
-    if not shared:
-        raise InputError(
-            f"the data has modalities {listed(modalities)}, the model "
-            f"{listed(model.modalities)}: none in common. Name them alike, or add one with "
-            "fit_modality."
-        )
-    return shared
+def library_version() -> str:
+    """Of commonspace."""
+    try:
+        return version("commonspace")
+    except PackageNotFoundError:
+        return "unknown"
 
 
-def listed(names: Sequence[str]) -> str:
-    """Names as a message shows them."""
-    return ", ".join(map(repr, names)) or "none"
+def item_ids(ids: Iterable[Any], *, n: int) -> list[str]:
+    """Distinct ids of n items, as strings."""
+    names = id_strings(ids)
+    as_ids(names, where="ids", n=n)
+    return names
+
+
+def id_strings(ids: Iterable[Any]) -> list[str]:
+    """Ids as strings that SQLite can hold."""
+    if isinstance(ids, (str, bytes)):
+        raise InputError(f"ids: expected a list of ids, got the one {ids!r}. Pass [{ids!r}].")
+    names = [str(value) for value in ids]
+    _check_encodable("ids", names)
+    for row, name in enumerate(names):
+        if "\0" in name:
+            raise InputError(f"ids: the id at row {row} holds a NUL character.")
+    return names
+
+
+def stored_payloads(
+    payloads: Sequence[Mapping[str, Any] | None] | None, n: int
+) -> tuple[list[str] | None, list[str]]:
+    """JSON and searchable text of each payload."""
+    if payloads is None:
+        return None, []
+    if isinstance(payloads, Mapping) or len(payloads) != n:
+        got = "one mapping" if isinstance(payloads, Mapping) else str(len(payloads))
+        raise InputError(f"payloads: expected a list of {n} mappings (one a vector), got {got}.")
+    stored = []
+    for row, payload in enumerate(payloads):
+        if payload is not None and not isinstance(payload, Mapping):
+            raise InputError(
+                f"payloads: row {row}: expected a mapping, got {type(payload).__name__}."
+            )
+        stored.append(dump_json(dict(payload or {}), where=f"payloads: row {row}"))
+    _check_encodable("payloads", stored)
+    return stored, [searchable_text(payload) for payload in payloads]
+
+
+def dump_json(value: Any, *, where: str) -> str:
+    """JSON of a value, or `InputError`."""
+    try:
+        return _ENCODER.encode(value)
+    except (TypeError, ValueError, RecursionError) as error:
+        raise InputError(f"{where}: expected what JSON can hold; {error}.") from error
+
+
+def check_name(what: str, name: object) -> None:
+    """Raise `InputError` unless it is a name."""
+    if not isinstance(name, str) or not name or "\0" in name:
+        raise InputError(f"{what}: expected a name, got {name!r}.")
+    _check_encodable(what, [name])
+
+
+def _check_encodable(what: str, texts: list[str]) -> None:
+    try:
+        "".join(texts).encode()
+    except UnicodeEncodeError:
+        for row, text in enumerate(texts):
+            try:
+                text.encode()
+            except UnicodeEncodeError as error:
+                raise InputError(
+                    f"{what}: row {row} is not valid Unicode (half of a surrogate pair)."
+                ) from error

@@ -34,9 +34,11 @@ from commonspace.encoders import (
 )
 from commonspace.errors import CommonspaceError, InputError, NotFoundError, StorageError
 from commonspace.media import MediaKind
+from commonspace.quantization import Quantizer
 from commonspace.space import Space
 from commonspace.store.collection import Collection
-from commonspace.store.inputs import (
+from commonspace.store.models import load, read_manifest
+from commonspace.store.raw import (
     check_encoder,
     encode_part,
     encode_raw,
@@ -46,7 +48,6 @@ from commonspace.store.inputs import (
     raw_encoders,
     shared_modalities,
 )
-from commonspace.store.models import load, read_manifest
 from commonspace.types import AnyArray, Float32Array, JsonDict
 
 __all__ = [
@@ -67,6 +68,7 @@ logger = logging.getLogger(__name__)
 
 Progress = Callable[[int, int], None]
 
+_LEARN_CODES_FROM = 20_000  # rows of all modalities together
 _BLOCK = 1 << 24  # bytes read at once where a whole array is digested
 _RAW_DATA = "Import the data set again."
 
@@ -109,6 +111,10 @@ def index_dataset(
     batch: int = 1024,
     progress: Progress | None = None,
     run: EncodeRun | None = None,
+    index: str | None = None,
+    bits: int | None = None,
+    memory: int | None = None,
+    recall: float | None = None,
 ) -> Collection:
     """Add every item of a data set to a collection, in batches that survive a crash.
 
@@ -127,6 +133,12 @@ def index_dataset(
         batch: Items a transaction.
         progress: Called with the rows done and their total, at first and after every batch.
         run: How raw items are encoded; see `encode_raw`.
+        index: Kind of the search index, see `Collection.create`; None leaves the one there is, or
+            "auto". "codes" and "codes4" learn their codebooks here, from the training split and its
+            labels.
+        bits: Of a code, where the index has codes.
+        memory: Bytes that an "auto" index may take.
+        recall: Share of true neighbours that the index is tuned to find.
 
     Returns:
         The collection, open for writing. Its metadata holds "model" and "indexed".
@@ -149,6 +161,13 @@ def index_dataset(
         _record_model(collection, model, shared, model_folder)
         tell = progress or (lambda done, total: None)
         _add_parts(collection, model, splits, shared, batch, tell, run)
+        if index is not None or memory is not None or recall is not None or bits is not None:
+            collection.set_index(
+                index or "auto",
+                memory=memory,
+                recall=recall,
+                **_codes(model, splits, shared, index, bits, run),
+            )
     except BaseException:
         collection.close()
         raise
@@ -398,6 +417,38 @@ def _open_or_create(folder: Path, space: Space) -> Collection:
         collection.close()
         raise
     return collection
+
+
+def _codes(
+    model: Any,
+    splits: Splits,
+    shared: Sequence[str],
+    index: str | None,
+    bits: int | None,
+    run: EncodeRun | None,
+) -> JsonDict:
+    """Options of a kind that has codes, with a quantizer learned from labelled vectors."""
+    if index not in ("codes", "codes4"):
+        return {} if bits is None else {"bits": bits}
+    split = splits["train"] if "train" in splits else next(iter(splits.values()))
+    names = [name for name in shared if name in split]
+    # What is broken was reported when the items were added.
+    again = None if run is None else replace(run, progress=None, broken=[])
+    parts = encode_raw(split.select(names), model.encoders_, run=again)
+    each = max(1, _LEARN_CODES_FROM // max(1, len(names)))
+    vectors, labels = [], []
+    for name, part in parts.items():
+        rows = np.random.default_rng(0).permutation(len(part))[:each]
+        taken = part.take(np.sort(rows))
+        vectors.append(_vectors(model, name, taken.x))
+        labels.append(taken.labels.dense())
+    quantizer = Quantizer(bits or 32, 8 if index == "codes" else 4)
+    return {"quantizer": quantizer.fit(_unit(np.concatenate(vectors)), np.concatenate(labels))}
+
+
+def _unit(x: AnyArray) -> AnyArray:
+    lengths = np.linalg.norm(x, axis=1, keepdims=True)
+    return np.asarray(x / np.where(lengths > 0, lengths, 1))
 
 
 def _record_model(
