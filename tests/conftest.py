@@ -5,6 +5,13 @@ import pytest
 from commonspace.data import Dataset, Splits, make_dataset
 
 
+@pytest.fixture(autouse=True, scope="session")
+def _features_are_kept_in_a_folder_of_the_tests(tmp_path_factory):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("COMMONSPACE_CACHE", str(tmp_path_factory.mktemp("cache")))
+        yield
+
+
 @pytest.fixture(scope="session")
 def splits() -> Splits:
     """Sixty items of three classes in three modalities that show the same items; read-only."""

@@ -17,6 +17,8 @@ COMMANDS = [
     ),
     *(("data", name) for name in "list show import check".split()),
     ("bench", "evaluate"),
+    ("bench", "encode"),
+    ("encoders",),
     ("bench", "labels"),
     ("bench", "tune"),
 ]

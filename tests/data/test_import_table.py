@@ -117,6 +117,35 @@ def test_short_numbers_among_words_are_text(write):
     assert splits["train"].x("title").tolist() == ["1984", "Animal farm", "12 30"]
 
 
+def test_nothing_but_numbers_is_a_modality_of_one_number(write):
+    text = "price,year,title,label\n1.5,1984,1984,a\n-2,,12,b\n1e3,2001,x,a\n"
+    train = import_table(write(text))["train"]
+    assert train.x("price").tolist() == [[1.5], [-2], [1000]]
+    assert train.x("year").tolist() == [[1984], [2001]]
+    assert train.x("title").tolist() == ["1984", "12", "x"]
+    kept = import_table(write(text), kinds={"price": "text"})["train"]
+    assert kept.x("price").tolist() == ["1.5", "-2", "1e3"]
+
+
+def test_a_lone_number_among_vectors_is_a_mistake(write):
+    with pytest.raises(InputError, match=r"line 3, column 'image'.*vector"):
+        import_table(write("image,label\n1 2,a\n3,b\n4 5,a\n"))
+
+
+def test_a_column_called_id_holds_the_ids(write):
+    splits = import_table(write("id,image,label\nx,1 2,a\ny,3 4,b\n"))
+    assert splits.modalities == ("image",)
+    assert splits["train"]["image"].items.tolist() == ["x", "y"]
+    path = write("id,item,image\n9 9,p,1 2\n8 8,q,3 4\n")
+    train = import_table(path)["train"]
+    assert train.modalities == ("id", "image") and train["id"].items.tolist() == ["p", "q"]
+    path = write("id,image\na b,1 2\nc d,3 4\n")
+    assert import_table(path, item=None).modalities == ("id", "image")
+    assert import_table(path, modalities=["id"])["train"].x("id").tolist() == ["a b", "c d"]
+    with pytest.raises(InputError, match=r"line 3, column 'id'.*'a', which also stands on line 2"):
+        import_table(write("id,image\na,1 2\na,3 4\n"))
+
+
 def test_tsv_and_byte_order_mark(tmp_path):
     path = tmp_path / "t.tsv"
     path.write_text("\ufeffimage\tlabel\n1 2\ta\n", encoding="utf-8")

@@ -1,5 +1,7 @@
+import struct
 import subprocess
 import sys
+from zlib import compress, crc32
 
 import numpy as np
 import pytest
@@ -117,6 +119,49 @@ def test_too_many_pixels_are_refused(encoder, tmp_path, monkeypatch, limit):
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", limit)
     with pytest.raises(InputError, match=r"huge\.png: more pixels than"):
         encoder.encode([path])
+
+
+def chunk(kind: bytes, content: bytes) -> bytes:
+    return (
+        struct.pack(">I", len(content)) + kind + content + struct.pack(">I", crc32(kind + content))
+    )
+
+
+def png(width: int, height: int, data: bytes) -> bytes:
+    header = chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0))
+    return b"\x89PNG\r\n\x1a\n" + header + chunk(b"IDAT", data) + chunk(b"IEND", b"")
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "words"),
+    [
+        ("bomb.png", png(60_000, 60_000, b""), "more pixels than"),
+        ("bomb.png", png(2**31 - 1, 2**31 - 1, compress(bytes(1 << 20))), "more pixels than"),
+        (
+            "bomb.gif",
+            b"GIF89a" + b"\xff\xff\xff\xff\x80\0\0" + bytes(30),
+            "(more pixels|not a picture)",
+        ),
+        ("short.png", png(4000, 4000, compress(bytes(1000))), "damaged"),
+        ("empty.png", b"", "the file is empty"),
+        ("a.png", b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n", "not a picture"),
+        ("a.png", b"<svg xmlns='http://www.w3.org/2000/svg'/>", "not a picture"),
+    ],
+    ids=lambda value: value[:12] if isinstance(value, str) else "",
+)
+def test_bombs_and_what_is_no_plain_picture_are_refused(tmp_path, encoder, name, content, words):
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(InputError, match=rf"{name}.*{words}"):
+        encoder.encode([tmp_path / name])
+
+
+def test_absurdly_large_files_are_not_opened(tmp_path, encoder, monkeypatch):
+    from commonspace.encoders import settings
+
+    monkeypatch.setitem(settings.MAX_FILE_BYTES, "image", 1000)
+    (tmp_path / "a.png").write_bytes(png(10, 10, bytes(2000)))
+    with pytest.raises(InputError, match=r"a\.png: \d+ bytes are more than the 1000"):
+        encoder.encode([tmp_path / "a.png"])
 
 
 @pytest.mark.parametrize(

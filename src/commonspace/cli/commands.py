@@ -10,6 +10,7 @@ from commonspace.cli import (
     budgets,
     data,
     demo,
+    encoders,
     evaluate,
     examples,
     export,
@@ -35,6 +36,7 @@ app = typer.Typer(
 
 demo.register(app)
 app.add_typer(data.app, name="data")
+encoders.register(app)
 train.register(app)
 tune.register(app)
 evaluate.register(app)
@@ -44,6 +46,7 @@ search.register(app)
 bench_search.register(bench.app)
 labels.register(bench.app)
 budgets.register(bench.app)
+encoders.register_bench(bench.app)
 reproduce.register(app)
 export.register(app)
 app.add_typer(bench.app, name="bench")

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from commonspace.cli.arguments import Data, DataRoot, Json, Model, parse_list
+from commonspace.cli.encoding import encode_run
 from commonspace.cli.output import print_json, print_line, print_table
 from commonspace.errors import InputError
 
@@ -64,7 +65,8 @@ def evaluate(
     fitted = load(model)
     part = load_dataset(data, root=data_root)[split]
     names = parse_list(modalities)
-    inputs = model_inputs(fitted, part if names is None else part.select(names))
+    with encode_run() as run:
+        inputs = model_inputs(fitted, part if names is None else part.select(names), run=run)
     report = evaluation.evaluate(
         fitted, inputs, protocol=chosen, seed=seed, curves=plots is not None, cutoffs=ranks
     )

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from commonspace.cli.arguments import Data, DataRoot, Json, Model, parse_list
+from commonspace.cli.encoding import encode_run
 from commonspace.cli.output import print_json, print_line
 
 if TYPE_CHECKING:
@@ -55,7 +56,8 @@ def inspect(
     fitted = load(model)
     part = load_dataset(data, root=data_root)[split]
     names = parse_list(modalities)
-    inputs = model_inputs(fitted, part if names is None else part.select(names))
+    with encode_run() as run:
+        inputs = model_inputs(fitted, part if names is None else part.select(names), run=run)
     health = evaluation.inspect(fitted, inputs, k=k, seed=seed)
     result: JsonDict = {**health.to_dict(n=show), "model": str(model), "split": split}
     written = []

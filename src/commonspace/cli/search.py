@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json as jsonlib
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -11,6 +12,14 @@ import typer
 
 from commonspace.cli.arguments import Data, DataRoot, Json, Model, parse_where
 from commonspace.cli.data import describe_splits
+from commonspace.cli.encoding import (
+    Cache,
+    KeepFeatures,
+    Strict,
+    encode_run,
+    left_out,
+    show_left_out,
+)
 from commonspace.cli.output import print_json, print_line, print_table, progress_bar
 from commonspace.errors import InputError
 
@@ -20,6 +29,9 @@ if TYPE_CHECKING:
     from commonspace.store.hits import Hits
     from commonspace.types import AnyArray, JsonDict
 
+Jobs = Annotated[
+    int | None, typer.Option(min=1, help="Processes that encode [default: one a processor core].")
+]
 _SHOWN = 70  # characters of a payload
 
 
@@ -37,6 +49,10 @@ def encode(
     model: Model,
     data: Data,
     out: Annotated[Path, typer.Option(metavar="DATA2", help="Folder for the vectors.")],
+    jobs: Jobs = None,
+    cache: Cache = None,
+    cached: KeepFeatures = True,
+    strict: Strict = False,
     data_root: DataRoot = None,
     json: Json = False,
 ) -> None:
@@ -45,10 +61,14 @@ def encode(
     from commonspace.store.models import load
     from commonspace.store.pipelines import encode_dataset
 
-    encoded = encode_dataset(load(model), load_dataset(data, root=data_root))
+    splits = load_dataset(data, root=data_root)
+    with encode_run(cache=cache, keep=cached, strict=strict, jobs=jobs) as run:
+        encoded = encode_dataset(load(model), splits, run=run)
     encoded.save(out)
+    missing = left_out(splits, run)
     if json:
-        return print_json({"folder": str(out), **describe_splits(encoded)})
+        return print_json({"folder": str(out), **describe_splits(encoded), "left_out": missing})
+    show_left_out(missing)
     for split, part in encoded.items():
         for name in part:
             print_line(f"{out}: {split}/{name} {' x '.join(map(str, part.x(name).shape))}")
@@ -75,6 +95,10 @@ def index(
     recall: Annotated[
         float | None, typer.Option(min=0, max=1, help="Share of true neighbours to find.")
     ] = None,
+    jobs: Jobs = None,
+    cache: Cache = None,
+    cached: KeepFeatures = True,
+    strict: Strict = False,
     data_root: DataRoot = None,
     json: Json = False,
 ) -> None:
@@ -85,7 +109,10 @@ def index(
 
     splits = _chosen(load_dataset(data, root=data_root), split)
     start, seen = time.perf_counter(), []
-    with progress_bar("indexing") as bar:
+    with (
+        encode_run(cache=cache, keep=cached, strict=strict, jobs=jobs, show=False) as run,
+        progress_bar("indexing") as bar,
+    ):
 
         def progress(done: int, total: int) -> None:
             seen.append(done)
@@ -102,21 +129,24 @@ def index(
             bits=bits,
             memory=None if memory is None else int(1e6 * memory),
             recall=recall,
+            run=run,
         )
     with collection:
         collection.flush()
         result: JsonDict = {
             "collection": str(out),
             "space": collection.space.fingerprint,
-            "added": seen[-1] - seen[0],
+            "added": seen[-1] - seen[0] - len(run.broken),
             "already_there": seen[0],
             "items": len(collection),
             "modalities": collection.modalities,
             "index": collection.index,
+            "left_out": left_out(splits, run),
         }
     result["seconds"] = round(time.perf_counter() - start, 3)
     if json:
         return print_json(result)
+    show_left_out(result["left_out"])
     print_table(["modality", "items"], [list(row) for row in result["modalities"].items()])
     return print_line(
         f"{out}: {result['added']} items added, {result['already_there']} already there, "
@@ -150,6 +180,9 @@ def search(
     ],
     text: Annotated[str | None, typer.Option(help="Search by a text.")] = None,
     image: Annotated[Path | None, typer.Option(metavar="FILE", help="Search by a picture.")] = None,
+    audio: Annotated[Path | None, typer.Option(metavar="FILE", help="Search by a sound.")] = None,
+    video: Annotated[Path | None, typer.Option(metavar="FILE", help="Search by a film.")] = None,
+    mesh: Annotated[Path | None, typer.Option(metavar="FILE", help="Search by a 3D model.")] = None,
     vector: Annotated[
         Path | None, typer.Option(metavar="FILE.npy", help="Search by features of --modality.")
     ] = None,
@@ -182,7 +215,8 @@ def search(
     json: Json = False,
 ) -> None:
     """Find the items nearest to a query of any modality."""
-    given = {"text": text, "image": image, "vector": vector, "item": item, "lexical": lexical}
+    raw = {"text": text, "image": image, "audio": audio, "video": video, "mesh": mesh}
+    given = {**raw, "vector": vector, "item": item, "lexical": lexical}
     named = [name for name, value in given.items() if value is not None]
     if len(named) != 1:
         got = " and ".join(f"--{name}" for name in named) or "none"
@@ -195,7 +229,7 @@ def search(
         if lexical is not None:
             hits = items.search_text(lexical, **limits)
         else:
-            queries = _queries(items, text, image, vector, encoded, item, modality, model)
+            queries = _queries(items, raw, vector, encoded, item, modality, model)
             hits = items.search(queries, **limits)
     _show_hits(hits, {"by": named[0], "modality": modality}, json)
 
@@ -210,8 +244,7 @@ def _chosen(splits: Splits, split: str) -> Splits:
 
 def _queries(
     items: Collection,
-    text: str | None,
-    image: Path | None,
+    raw: Mapping[str, Any],
     vector: Path | None,
     encoded: bool,
     item: str | None,
@@ -226,7 +259,7 @@ def _queries(
     if features is not None and encoded:
         return features
     fitted = model_of(items, model_folder=model)
-    return query_vector(fitted, text=text, image=image, features=features, modality=modality)
+    return query_vector(fitted, **raw, features=features, modality=modality)
 
 
 def _read_vectors(path: Path) -> AnyArray:

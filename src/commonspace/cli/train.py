@@ -17,12 +17,21 @@ from commonspace.cli.arguments import (
     parse_pairs,
     parse_value,
 )
+from commonspace.cli.encoding import (
+    Cache,
+    KeepFeatures,
+    Strict,
+    encode_run,
+    left_out,
+    show_left_out,
+)
 from commonspace.cli.methods import Preset, make_method, read_tuned
 from commonspace.cli.output import is_terminal, print_json, print_line, print_table
 from commonspace.errors import InputError
 
 if TYPE_CHECKING:
     from commonspace.data import Dataset, Splits
+    from commonspace.encoders import EncodeRun
     from commonspace.methods.base import Method
     from commonspace.training import Run
     from commonspace.types import JsonDict
@@ -41,8 +50,8 @@ Encoders = Annotated[
     typer.Option(
         "--encoder",
         metavar="MODALITY=KIND",
-        help="How raw items become features: text-hash, text-bag-of-words, "
-        "image-efficientnet-lite0, image-pixels, or an encoder's settings as JSON.",
+        help="How raw items become features: a name that `commonspace encoders` lists, or an "
+        "encoder's settings as JSON [default: by what the items are].",
     ),
 ]
 
@@ -80,13 +89,18 @@ def train(
     resume: Resume = True,
     seed: Annotated[int | None, typer.Option(min=0, help="Sets random_state.")] = None,
     log_dir: LogDir = None,
+    cache: Cache = None,
+    cached: KeepFeatures = True,
+    strict: Strict = False,
     force: Annotated[bool, typer.Option("--force", help="Replace a model that is there.")] = False,
     data_root: DataRoot = None,
     json: Json = False,
 ) -> None:
     """Learn one space for the modalities of a data set.
 
-    The split "valid", where there is one, selects the model; "test" is never touched.
+    Raw items (texts; files of a table or of a folder whose class folders hold them) are encoded
+    first, and the model remembers how. The split "valid", where there is one, selects the model;
+    "test" is never touched.
     """
     _check_engine(engine)
     if (out / "model.json").exists() and not force:
@@ -103,12 +117,14 @@ def train(
     chosen = parse_list(modalities)
     if chosen is not None:
         splits = splits.select(chosen)
-    learn, valid = learning_data(splits, split, encoder_specs(encoder))
+    with encode_run(cache=cache, keep=cached, strict=strict, jobs=jobs) as encoding:
+        learn, valid = learning_data(splits, split, encoder_specs(encoder), encoding)
     run = _run(out, jobs, resume, log_dir)
     model.fit(learn, valid, run=run)
     save(model, out, replace=True)
     _remove_checkpoints(out)
-    _show_model(model, out, list(model.modalities), None if valid is None else "valid", json)
+    missing = left_out(splits, encoding)
+    _show_model(model, out, None if valid is None else "valid", missing, json)
 
 
 def add_modality(
@@ -121,6 +137,9 @@ def add_modality(
     engine: Engine = "local",
     resume: Resume = True,
     log_dir: LogDir = None,
+    cache: Cache = None,
+    cached: KeepFeatures = True,
+    strict: Strict = False,
     data_root: DataRoot = None,
     json: Json = False,
 ) -> None:
@@ -132,7 +151,8 @@ def add_modality(
 
     fitted = load(model)
     splits = load_dataset(data, root=data_root).select([modality])
-    learn, valid = learning_data(splits, split, encoder_specs(encoder))
+    with encode_run(cache=cache, keep=cached, strict=strict, jobs=jobs) as encoding:
+        learn, valid = learning_data(splits, split, encoder_specs(encoder), encoding)
     before = modality_digests(model)
     part = learn[modality]
     fitted.fit_modality(
@@ -147,16 +167,15 @@ def add_modality(
     save(fitted, model)
     _remove_checkpoints(model)
     after = modality_digests(model)
-    _show_added(fitted, model, modality, before, after, json)
+    _show_added(fitted, model, modality, before, after, left_out(splits, encoding), json)
 
 
 def encoder_specs(texts: list[str] | None) -> dict[str, JsonDict | None]:
     """Read ``MODALITY=KIND`` texts as settings of encoders."""
-    from commonspace import encoders
     from commonspace.checks import not_found
+    from commonspace.encoders import list_encoders
 
-    classes = [getattr(encoders, name) for name in encoders.__all__]
-    kinds = {cls.kind: cls for cls in classes if hasattr(cls, "kind")}
+    kinds = [offer.kind for offer in list_encoders()]
     specs: dict[str, JsonDict | None] = {}
     for modality, text in parse_pairs("--encoder", texts or []).items():
         value = parse_value(text)
@@ -170,24 +189,22 @@ def encoder_specs(texts: list[str] | None) -> dict[str, JsonDict | None]:
 
 
 def learning_data(
-    splits: Splits, split: str, encoders: dict[str, JsonDict | None]
+    splits: Splits,
+    split: str,
+    encoders: dict[str, JsonDict | None],
+    run: EncodeRun | None = None,
 ) -> tuple[Dataset, Dataset | None]:
     """Return the split to learn from and the one named "valid", raw items encoded."""
-    from commonspace.encoders import fitted_spec
-    from commonspace.store.pipelines import encode_raw
+    from commonspace.store.pipelines import encode_raw, raw_encoders
 
     train = splits[split]
-    encoders = {
-        name: fitted_spec(spec, train.x(name))
-        for name, spec in encoders.items()
-        if spec is not None and name in train
-    }
-    learn = encode_raw(train, encoders)
+    specs = raw_encoders(train, encoders)
+    learn = encode_raw(train, specs, run=run)
     if "valid" not in splits or split == "valid":
         return learn, None
     valid = splits["valid"]
     shared = [name for name in learn if name in valid]
-    return learn, encode_raw(valid.select(shared), encoders) if shared else None
+    return learn, encode_raw(valid.select(shared), specs, run=run) if shared else None
 
 
 def _check_engine(engine: str) -> None:
@@ -226,9 +243,9 @@ def _learned(model: Method, name: str) -> JsonDict:
 
 
 def _show_model(
-    model: Method, folder: Path, names: list[str], valid: str | None, as_json: bool
+    model: Method, folder: Path, valid: str | None, missing: list[JsonDict], as_json: bool
 ) -> None:
-    learned = {name: _learned(model, name) for name in names}
+    learned = {name: _learned(model, name) for name in model.modalities}
     result: JsonDict = {
         "model": str(folder),
         "method": type(model).__name__,
@@ -237,10 +254,12 @@ def _show_model(
         "classes": len(model.space_.classes),
         "validated_on": valid,
         "modalities": learned,
+        "left_out": missing,
         "seconds": model.training_["seconds"],
     }
     if as_json:
         return print_json(result)
+    show_left_out(missing)
     _print_learned(learned)
     print_line(
         f"{folder}: {result['method']}, dim {result['dim']}, {result['classes']} classes, "
@@ -261,6 +280,7 @@ def _show_added(
     name: str,
     before: dict[str, str],
     after: dict[str, str],
+    missing: list[JsonDict],
     as_json: bool,
 ) -> None:
     unchanged = all(after.get(other) == digest for other, digest in before.items())
@@ -270,8 +290,9 @@ def _show_added(
         seconds = model.training_[f"added {name}"]["seconds"]
         result = {"model": str(folder), "added": name, **learned, "seconds": seconds}
         kept = unchanged and model.keeps_vectors
-        print_json({**result, "files": others, "others_unchanged": kept})
+        print_json({**result, "files": others, "others_unchanged": kept, "left_out": missing})
     else:
+        show_left_out(missing)
         _print_learned({name: learned})
         rows = [[m, before[m][:12], after.get(m, "gone")[:12]] for m in before]
         print_table(["modality", "SHA-256 before", "after"], rows)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from commonspace.checks import not_found
 from commonspace.data.folder import Splits, read_folder
+from commonspace.data.formats.media_folder import import_folder
 from commonspace.data.importers import import_file
 from commonspace.data.sets.entry import CatalogEntry, Layout
 from commonspace.data.sets.known import ENTRIES
@@ -21,9 +22,9 @@ def load_dataset(name_or_path: str | Path, *, root: str | Path | None = None) ->
     """Load a data set by name, or from a folder or file.
 
     Args:
-        name_or_path: A name that `list_datasets` lists, a folder written by `Splits.save`, or a
-            file that `import_file` reads. A name wins over a folder of the same name: write
-            "./name" for the folder.
+        name_or_path: A name that `list_datasets` lists, a folder written by `Splits.save`, a folder
+            of files as `import_folder` reads it, or a file that `import_file` reads. A name wins
+            over a folder of the same name: write "./name" for the folder.
         root: Where the files of named data sets lie. None: the environment variable
             COMMONSPACE_DATA, else ``../shared/data`` seen from the current folder, else from the
             source checkout.
@@ -41,7 +42,7 @@ def load_dataset(name_or_path: str | Path, *, root: str | Path | None = None) ->
         return _load_named(CATALOG[name], root)
     path = Path(name_or_path)
     if path.is_dir():
-        return read_folder(path)
+        return read_folder(path) if _is_written(path) else import_folder(path)
     if path.is_file():
         return import_file(path)
     raise not_found(
@@ -70,6 +71,12 @@ def find_root(root: str | Path | None = None) -> Path | None:
     beside = Path("shared") / "data"
     places = [Path.cwd().parent / beside, Path(__file__).resolve().parents[4] / beside]
     return next((place for place in places if place.is_dir()), None)
+
+
+def _is_written(folder: Path) -> bool:
+    """Whether a folder was written by `Splits.save`, be it not to the end."""
+    written = (folder / "dataset.json").exists()
+    return written or any(folder.glob("*/*/label_indptr.npy"))
 
 
 def _load_named(entry: CatalogEntry, root: str | Path | None) -> Splits:

@@ -11,18 +11,27 @@ from commonspace.data.folder import Splits
 from commonspace.data.formats.arrays import import_arrays
 from commonspace.data.formats.containers import CONTAINER_SUFFIXES, ArrayInfo, open_arrays
 from commonspace.data.formats.items import describe_table, import_table
+from commonspace.data.formats.media_folder import import_folder
 from commonspace.data.formats.tables import TABLE_SUFFIXES
 from commonspace.errors import InputError
 
-__all__ = ["ArrayInfo", "describe_file", "import_arrays", "import_file", "import_table"]
+__all__ = [
+    "ArrayInfo",
+    "describe_file",
+    "import_arrays",
+    "import_file",
+    "import_folder",
+    "import_table",
+]
 
 
 def import_file(path: str | Path, **options: Any) -> Splits:
-    r"""Read a data set from one file, by its suffix.
+    r"""Read a data set from one file, by its suffix, or from a folder of files.
 
     Args:
-        path: An items table (.csv, .tsv, .jsonl, .ndjson, .parquet: see `import_table`) or a file
-            of arrays (.npz, .mat, .h5, .hdf5, .h5py: see `import_arrays`).
+        path: An items table (.csv, .tsv, .jsonl, .ndjson, .parquet: see `import_table`), a file
+            of arrays (.npz, .mat, .h5, .hdf5, .h5py: see `import_arrays`), or a folder (see
+            `import_folder`).
         **options: As the function for that kind of file takes them.
 
     Raises:
@@ -38,13 +47,15 @@ def import_file(path: str | Path, **options: Any) -> Splits:
         ('image', 'text')
     """
     path = Path(path)
-    reader: Callable[..., Splits] = import_table if _is_table(path) else import_arrays
+    reader: Callable[..., Splits] = import_folder
+    if not path.is_dir():
+        reader = import_table if _is_table(path) else import_arrays
     allowed = list(signature(reader).parameters)[1:]
     for option in options:
         if option not in allowed:
             raise InputError(
-                f"{path}: expected options for {path.suffix} files ({', '.join(allowed)}), got "
-                f"{option!r}."
+                f"{path}: expected options for {path.suffix or 'folders of'} files "
+                f"({', '.join(allowed)}), got {option!r}."
             )
     return reader(path, **options)
 

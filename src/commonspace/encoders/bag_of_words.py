@@ -15,6 +15,7 @@ from commonspace.checks import check_one_of, check_range
 from commonspace.disk import sha256_bytes
 from commonspace.encoders.text import as_texts, words_of
 from commonspace.errors import InputError
+from commonspace.media import MediaKind
 from commonspace.types import Float32Array, JsonDict
 
 
@@ -37,7 +38,7 @@ class BagOfWordsEncoder:
 
     kind: ClassVar[str] = "text-bag-of-words"
     version: ClassVar[int] = 1
-    modality_kind: ClassVar[Literal["text", "image"]] = "text"
+    modality_kind: ClassVar[MediaKind] = "text"
 
     words: Sequence[str]
     weights: Sequence[float] = ()

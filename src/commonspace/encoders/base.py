@@ -3,20 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal, Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
-from commonspace.checks import not_found
-from commonspace.encoders.bag_of_words import BagOfWordsEncoder
-from commonspace.encoders.image import EfficientNetLite0Encoder
-from commonspace.encoders.pixels import PixelEncoder
-from commonspace.encoders.text import HashTextEncoder
+from commonspace.encoders.registry import encoder_class
 from commonspace.errors import InputError
+from commonspace.media import MediaKind
 from commonspace.types import AnyArray, JsonDict
-
-_KINDS: dict[str, type[Any]] = {
-    kind.kind: kind
-    for kind in (HashTextEncoder, BagOfWordsEncoder, EfficientNetLite0Encoder, PixelEncoder)
-}
 
 
 @runtime_checkable
@@ -35,7 +27,7 @@ class Encoder(Protocol):
         ...
 
     @property
-    def modality_kind(self) -> Literal["text", "image"]:
+    def modality_kind(self) -> MediaKind:
         """Which raw items it takes."""
         ...
 
@@ -51,6 +43,25 @@ class Encoder(Protocol):
     def spec(self) -> JsonDict:
         """Plain JSON from which `encoder_from_spec` makes an equal encoder."""
         ...
+
+
+def identity(encoder: Encoder) -> JsonDict:
+    """What data sets and models keep of an encoder: its spec and its id.
+
+    Example:
+        >>> from commonspace.encoders import HashTextEncoder
+        >>> identity(HashTextEncoder(dim=64))["id"]
+        'text-hash:v1:dim=64'
+    """
+    return {**encoder.spec(), "id": encoder.id}
+
+
+def same_encoder(first: Mapping[str, Any], second: Mapping[str, Any]) -> bool:
+    """Whether two records of encoders are of the same one; ids count where both have one."""
+    if "id" in first and "id" in second:
+        return bool(first["id"] == second["id"])
+    one, other = ({k: v for k, v in record.items() if k != "id"} for record in (first, second))
+    return one == other
 
 
 def fitted_spec(spec: Mapping[str, Any], items: Sequence[Any] | AnyArray) -> JsonDict:
@@ -71,15 +82,14 @@ def fitted_spec(spec: Mapping[str, Any], items: Sequence[Any] | AnyArray) -> Jso
     """
     settings = dict(spec)
     kind = settings.pop("kind", None)
-    if kind not in _KINDS:
-        raise not_found("encoder", kind, _KINDS)
-    settings.setdefault("version", _KINDS[kind].version)
-    learns = hasattr(_KINDS[kind], "fit")
+    cls = encoder_class(kind)
+    settings.setdefault("version", cls.version)
+    learns = hasattr(cls, "fit")
     if not learns or "words" in settings:
         return encoder_from_spec({"kind": kind, **settings}).spec()
     del settings["version"]
     try:
-        made: JsonDict = _KINDS[kind].fit(items, **settings).spec()
+        made: JsonDict = cls.fit(items, **settings).spec()
     except TypeError as error:
         raise InputError(f"encoder {kind!r}: unknown settings in {settings!r}.") from error
     return made
@@ -89,11 +99,13 @@ def encoder_from_spec(spec: Mapping[str, Any]) -> Encoder:
     """Make the encoder that a `Encoder.spec` describes.
 
     Args:
-        spec: A mapping with ``"kind"``, ``"version"`` and the settings of that kind.
+        spec: A mapping with ``"kind"``, ``"version"`` and the settings of that kind; with an
+            ``"id"`` (see `identity`), the encoder must have that id.
 
     Raises:
         NotFoundError: There is no encoder of that kind.
-        InputError: The version is not the one this library has, or a setting is unknown.
+        InputError: The version is not the one this library has, a setting is unknown, or the
+            encoder is not the one that was recorded: other weights, for example.
 
     Example:
         >>> encoder_from_spec({"kind": "text-hash", "version": 1, "dim": 512}).id
@@ -101,9 +113,8 @@ def encoder_from_spec(spec: Mapping[str, Any]) -> Encoder:
     """
     settings = dict(spec)
     kind, version = settings.pop("kind", None), settings.pop("version", None)
-    if kind not in _KINDS:
-        raise not_found("encoder", kind, _KINDS)
-    maker = _KINDS[kind]
+    recorded = settings.pop("id", None)
+    maker = encoder_class(kind)
     if version != maker.version:
         raise InputError(
             f"encoder {kind!r}: expected version {maker.version}, got {version!r}. These features "
@@ -111,6 +122,11 @@ def encoder_from_spec(spec: Mapping[str, Any]) -> Encoder:
         )
     try:
         made: Encoder = maker(**settings)
-        return made
     except TypeError as error:
         raise InputError(f"encoder {kind!r}: unknown settings in {settings!r}.") from error
+    if recorded is not None and recorded != made.id:
+        raise InputError(
+            f"encoder {kind!r}: expected {recorded}, as on record, got {made.id}. Install what "
+            "made the features, or encode the raw items again."
+        )
+    return made

@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import os
+import struct
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
 from commonspace.checks import check_range, require
 from commonspace.disk import check_file
+from commonspace.encoders.settings import checked_file
 from commonspace.errors import InputError
+from commonspace.media import MediaKind
 from commonspace.types import AnyArray, Float32Array, JsonDict
 
 if TYPE_CHECKING:
@@ -26,6 +29,9 @@ _WEIGHTS_SHA256 = "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf7
 _BATCH = 16  # fits the cache of a CPU core: smaller and larger batches were slower when measured
 # The published Lite weights were trained on (x - 127) / 128, not with ImageNet mean and deviation.
 _CENTRE, _SCALE = 127.0, 128.0
+# Of all that Pillow reads, what is a picture and nothing else: PostScript would be executed.
+_DAMAGED = (OSError, ValueError, SyntaxError, EOFError, IndexError, TypeError, struct.error)
+_FORMATS = ("PNG", "JPEG", "GIF", "BMP", "WEBP", "TIFF", "PPM")
 
 
 @dataclass(frozen=True)
@@ -48,7 +54,7 @@ class EfficientNetLite0Encoder:
 
     kind: ClassVar[str] = "image-efficientnet-lite0"
     version: ClassVar[int] = 1
-    modality_kind: ClassVar[Literal["text", "image"]] = "image"
+    modality_kind: ClassVar[MediaKind] = "image"
     dim: ClassVar[int] = 1280
 
     size: int = 112
@@ -174,45 +180,61 @@ def as_pixels(picture: Any, size: int, where: str, *, keep_aspect: bool = False)
         where: What messages call it.
         keep_aspect: Scale the short side to ``size`` and cut the centre out, rather than squeeze.
     """
+    return _square(as_rgb(picture, where), size, keep_aspect)
+
+
+def as_rgb(picture: Any, where: str) -> Image:
+    """Read one picture whole, flattened onto white where it is transparent."""
     module = require("PIL.Image", extra="image", what="reading pictures")
     if isinstance(picture, str | os.PathLike):
-        return _from_file(Path(picture), size, module, keep_aspect)
+        return _from_file(Path(picture), module)
     if isinstance(picture, module.Image):
-        return _square(picture, size, module, keep_aspect)
+        return _flat(picture, module)
     array = np.asarray(picture)
     if array.dtype != np.uint8 or array.ndim != 3 or array.shape[2] not in (3, 4) or not array.size:
         raise InputError(
             f"{where}: expected a path, a PIL image, or a uint8 array (height, width, 3 or 4), got "
             f"{type(picture).__name__} of dtype {array.dtype} and shape {array.shape}."
         )
-    return _square(module.fromarray(np.ascontiguousarray(array)), size, module, keep_aspect)
+    return _flat(module.fromarray(np.ascontiguousarray(array)), module)
 
 
-def _from_file(path: Path, size: int, module: Any, keep_aspect: bool) -> AnyArray:
-    if not path.is_file():
-        raise InputError(f"image {path}: there is no such file.")
+def _from_file(path: Path, module: Any) -> Image:
+    checked_file(path, "image")
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error", module.DecompressionBombWarning)
-            with module.open(path) as image:
-                return _square(image, size, module, keep_aspect)
+            # What a picture says beside its pixels may be odd without harm to them.
+            warnings.simplefilter("ignore", UserWarning)
+            with module.open(path, formats=_FORMATS) as image:
+                return _flat(image, module)
     except (module.DecompressionBombError, module.DecompressionBombWarning) as error:
         raise InputError(
             f"image {path}: more pixels than the {module.MAX_IMAGE_PIXELS} that are safe to "
             "decode. Scale it down first."
         ) from error
-    except (OSError, ValueError, SyntaxError, EOFError) as error:  # what PIL's readers raise
+    except _DAMAGED as error:
         raise InputError(f"image {path}: not a picture, or damaged ({error}).") from error
 
 
-def _square(image: Image, size: int, module: Any, keep_aspect: bool) -> AnyArray:
-    """Flatten onto white and resize to (size, size)."""
+def _flat(image: Image, module: Any) -> Image:
+    """Flatten onto white."""
+    if image.mode == "RGB" and "transparency" not in image.info:
+        image.load()
+        return image.copy()
     rgba = image.convert("RGBA")
     flat = module.new("RGBA", rgba.size, (255, 255, 255, 255))
     flat.alpha_composite(rgba)
-    width, height = flat.size
+    rgb: Image = flat.convert("RGB")
+    return rgb
+
+
+def _square(rgb: Image, size: int, keep_aspect: bool) -> AnyArray:
+    """Resize to (size, size)."""
+    from PIL.Image import Resampling
+
+    width, height = rgb.size
     short = min(width, height)
     left, top = ((width - short) / 2, (height - short) / 2) if keep_aspect else (0, 0)
     box = (left, top, width - left, height - top)
-    resized = flat.convert("RGB").resize((size, size), module.Resampling.BICUBIC, box=box)
-    return np.array(resized, dtype=np.uint8)
+    return np.array(rgb.resize((size, size), Resampling.BICUBIC, box=box), dtype=np.uint8)

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
 from commonspace.checks import check_range
 from commonspace.encoders.image import as_pictures, as_pixels
+from commonspace.media import MediaKind
 from commonspace.types import AnyArray, JsonDict
 
 if TYPE_CHECKING:
@@ -31,7 +32,7 @@ class PixelEncoder:
 
     kind: ClassVar[str] = "image-pixels"
     version: ClassVar[int] = 1
-    modality_kind: ClassVar[Literal["text", "image"]] = "image"
+    modality_kind: ClassVar[MediaKind] = "image"
 
     side: int = 256
 

@@ -10,12 +10,13 @@ from dataclasses import dataclass
 from functools import lru_cache
 from hashlib import blake2b
 from math import log
-from typing import ClassVar, Literal
+from typing import ClassVar
 
 import numpy as np
 
 from commonspace.checks import check_range
 from commonspace.errors import InputError
+from commonspace.media import MediaKind
 from commonspace.types import Float32Array, JsonDict
 
 # Stripped from the ends of a word; NFKC has already mapped full-width forms onto these.
@@ -54,7 +55,7 @@ class HashTextEncoder:
 
     kind: ClassVar[str] = "text-hash"
     version: ClassVar[int] = 1
-    modality_kind: ClassVar[Literal["text", "image"]] = "text"
+    modality_kind: ClassVar[MediaKind] = "text"
 
     dim: int = 2048
 

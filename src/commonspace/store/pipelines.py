@@ -3,7 +3,7 @@
 Each function is one step that the command line offers, for use from Python::
 
     data = load_dataset("photos.csv")                         # texts and paths, as they are
-    train = encode_raw(data["train"], {"text": HashTextEncoder().spec(), "image": ...})
+    train = encode_raw(data["train"], raw_encoders(data["train"]))
     model = SDML().fit(train)
     with index_dataset(model, data, "photos", model_folder="model") as collection:
         hits = collection.search(query_vector(model, text="a dog in the snow"))
@@ -14,10 +14,10 @@ from __future__ import annotations
 import hashlib
 import logging
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
@@ -25,15 +25,44 @@ from commonspace.checks import as_ids, check_finite, check_range
 from commonspace.data import Dataset, Labels, Modality, Splits, read_folder
 from commonspace.data.folder import FORMAT_VERSION as DATASET_VERSION
 from commonspace.data.folder import KIND as DATASET_KIND
-from commonspace.data.formats.cells import MEDIA_SUFFIXES
 from commonspace.disk import check_file, read_json, sha256_file
-from commonspace.encoders import Encoder, encoder_from_spec
+from commonspace.encoders import (
+    Encoder,
+    EncodeRun,
+    encoder_class,
+    encoder_from_spec,
+)
 from commonspace.errors import CommonspaceError, InputError, NotFoundError, StorageError
+from commonspace.media import MediaKind
 from commonspace.quantization import Quantizer
 from commonspace.space import Space
 from commonspace.store.collection import Collection
 from commonspace.store.models import load, read_manifest
+from commonspace.store.raw import (
+    check_encoder,
+    encode_part,
+    encode_raw,
+    is_path,
+    listed,
+    model_inputs,
+    raw_encoders,
+    shared_modalities,
+)
 from commonspace.types import AnyArray, Float32Array, JsonDict
+
+__all__ = [
+    "Progress",
+    "check_dataset",
+    "encode_dataset",
+    "encode_raw",
+    "index_dataset",
+    "item_vector",
+    "modality_digests",
+    "model_inputs",
+    "model_of",
+    "query_vector",
+    "raw_encoders",
+]
 
 logger = logging.getLogger(__name__)
 
@@ -44,39 +73,13 @@ _BLOCK = 1 << 24  # bytes read at once where a whole array is digested
 _RAW_DATA = "Import the data set again."
 
 
-def encode_raw(data: Dataset, encoders: Mapping[str, JsonDict | None]) -> Dataset:
-    """Turn texts and pictures into features; modalities that hold features stay as they are.
-
-    Args:
-        data: Some of its modalities may hold raw items: texts, paths, or arrays of pixels.
-        encoders: The encoder of each raw modality, as `Encoder.spec` writes it. Others are ignored.
-
-    Returns:
-        The same rows; the modalities remember their encoders.
-
-    Raises:
-        InputError: A modality holds raw items and ``encoders`` does not name it, or an item is
-            not what its encoder reads.
-    """
-    parts = {name: _features(name, part, encoders) for name, part in data.items()}
-    return Dataset(parts, data.classes)
-
-
-def model_inputs(model: Any, data: Dataset) -> Dataset:
-    """Return the modalities that a model knows, raw items encoded as they were for training.
-
-    Raises:
-        InputError: Model and data share no modality, or raw items have no recorded encoder.
-    """
-    return encode_raw(data.select(_shared(model, data.modalities)), model.encoders_)
-
-
-def encode_dataset(model: Any, splits: Splits) -> Splits:
+def encode_dataset(model: Any, splits: Splits, *, run: EncodeRun | None = None) -> Splits:
     """Bring a whole data set into the common space of a model.
 
     Args:
         model: A fitted method.
         splits: Features or raw items of some of its modalities; others are left out.
+        run: See `encode_raw`.
 
     Returns:
         Splits of the same rows, labels and ids, whose features are vectors of shape (n, dim).
@@ -84,13 +87,13 @@ def encode_dataset(model: Any, splits: Splits) -> Splits:
     Raises:
         InputError: Model and data share no modality, or the features do not fit.
     """
-    shared = _shared(model, splits.modalities)
+    shared = shared_modalities(model, splits.modalities)
     origin = {"kind": "commonspace-model", "method": type(model).__name__}
     origin["space"] = model.space_.fingerprint
     parts = {}
     for split, data in splits.items():
         names = [name for name in shared if name in data]
-        inputs = encode_raw(data.select(names), model.encoders_)
+        inputs = model_inputs(model, data.select(names), run=run)
         vectors = {
             name: replace(part, x=model.transform(name, part.x), encoder=origin)
             for name, part in inputs.items()
@@ -107,6 +110,7 @@ def index_dataset(
     model_folder: str | Path | None = None,
     batch: int = 1024,
     progress: Progress | None = None,
+    run: EncodeRun | None = None,
     index: str | None = None,
     bits: int | None = None,
     memory: int | None = None,
@@ -128,6 +132,7 @@ def index_dataset(
         model_folder: Where the model is stored, so that `model_of` finds it later.
         batch: Items a transaction.
         progress: Called with the rows done and their total, at first and after every batch.
+        run: How raw items are encoded; see `encode_raw`.
         index: Kind of the search index, see `Collection.create`; None leaves the one there is, or
             "auto". "codes" and "codes4" learn their codebooks here, from the training split and its
             labels.
@@ -140,23 +145,28 @@ def index_dataset(
 
     Raises:
         InputError: Nothing in common, an id stands in two splits, or the collection holds vectors
-            that another model made of a modality, or this one before it learned more.
+            that another model made of a modality, or this one before it learned more; or features
+            were made by another encoder than those the model learned from.
         SpaceMismatchError: The collection is of another space.
         StorageError: Another process writes to the collection, or the disk refuses.
     """
     check_range("batch", batch, low=1, integer=True)
-    shared = _shared(model, splits.modalities)
+    shared = shared_modalities(model, splits.modalities)
     _check_distinct(splits, shared)
+    for data in splits.values():
+        for name in (name for name in shared if name in data):
+            check_encoder(name, data[name], model)
     collection = _open_or_create(Path(folder), model.space_)
     try:
         _record_model(collection, model, shared, model_folder)
-        _add_parts(collection, model, splits, shared, batch, progress or (lambda done, total: None))
+        tell = progress or (lambda done, total: None)
+        _add_parts(collection, model, splits, shared, batch, tell, run)
         if index is not None or memory is not None or recall is not None or bits is not None:
             collection.set_index(
                 index or "auto",
                 memory=memory,
                 recall=recall,
-                **_codes(model, splits, shared, index, bits),
+                **_codes(model, splits, shared, index, bits, run),
             )
     except BaseException:
         collection.close()
@@ -195,6 +205,9 @@ def query_vector(
     *,
     text: str | None = None,
     image: str | Path | None = None,
+    audio: str | Path | None = None,
+    video: str | Path | None = None,
+    mesh: str | Path | None = None,
     features: Any = None,
     modality: str | None = None,
 ) -> Float32Array:
@@ -204,6 +217,9 @@ def query_vector(
         model: A fitted method.
         text: A text, encoded as the model's training texts were.
         image: Path of a picture, encoded likewise.
+        audio: Path of a sound.
+        video: Path of a film.
+        mesh: Path of a 3D model.
         features: Instead of these: features of ``modality``, shape (n, n_features) or
             (n_features,).
         modality: Which modality the query is of; None takes the only one that reads such items.
@@ -224,17 +240,22 @@ def query_vector(
         >>> query_vector(model, text="a dog").shape
         (1, 4)
     """
-    given = {"text": text, "image": image, "features": features}
-    named = [name for name, value in given.items() if value is not None]
-    if len(named) != 1:
-        got = " and ".join(named) or "none"
-        raise InputError(f"query: expected one of text, image or features, got {got}.")
-    if text is not None or image is not None:
-        kind: Literal["text", "image"] = "text" if text is not None else "image"
-        modality, encoder = _encoder_for(model, kind, modality)
-        return _vectors(model, modality, encoder.encode([text if kind == "text" else image]))
+    raw: dict[MediaKind, Any] = {
+        "text": text,
+        "image": image,
+        "audio": audio,
+        "video": video,
+        "mesh": mesh,
+    }
+    named = [kind for kind, value in raw.items() if value is not None]
+    if len(named) + (features is not None) != 1:
+        got = " and ".join([*named, *(["features"] if features is not None else [])]) or "none"
+        raise InputError(f"query: expected one of {', '.join(raw)} or features, got {got}.")
+    if named:
+        modality, encoder = _encoder_for(model, named[0], modality)
+        return _vectors(model, modality, encoder.encode([raw[named[0]]]))
     if modality is None:
-        raise InputError(f"query: name the modality of the features: {_listed(model.modalities)}.")
+        raise InputError(f"query: name the modality of the features: {listed(model.modalities)}.")
     return _vectors(model, modality, np.atleast_2d(np.asarray(features)))
 
 
@@ -262,7 +283,7 @@ def item_vector(collection: Collection, item: str, modality: str | None = None) 
         raise NotFoundError(f"{collection.folder}: no item {item!r} in any modality.")
     if len(found) > 1:
         raise InputError(
-            f"item {item!r}: several modalities have it: {_listed([*found])}. Name one."
+            f"item {item!r}: several modalities have it: {listed([*found])}. Name one."
         )
     return next(iter(found.values()))
 
@@ -326,47 +347,12 @@ def _wrong_content(where: str, part: Modality) -> Iterator[str]:
             yield str(error)
 
 
-def _shared(model: Any, modalities: Sequence[str]) -> list[str]:
-    shared = [name for name in modalities if name in model.modalities]
-    if not shared:
-        raise InputError(
-            f"the data has modalities {_listed(modalities)}, the model "
-            f"{_listed(model.modalities)}: none in common. Name them alike, or add one with "
-            "fit_modality."
-        )
-    return shared
-
-
-def _listed(names: Sequence[str]) -> str:
-    return ", ".join(map(repr, names)) or "none"
-
-
-def _is_raw(x: AnyArray) -> bool:
-    return x.ndim != 2 or x.dtype.kind not in "fiub"
-
-
-def _features(name: str, part: Modality, encoders: Mapping[str, JsonDict | None]) -> Modality:
-    if not _is_raw(part.x):
-        return part
-    spec = encoders.get(name)
-    if spec is None:
-        raise InputError(
-            f"modality {name!r}: expected features, got raw items (dtype {part.x.dtype}, shape "
-            f"{part.x.shape}) and no encoder for them. Name one, such as text-hash for texts or "
-            "image-efficientnet-lite0 for pictures, when training."
-        )
-    items = part.x.tolist() if part.x.dtype.kind in "US" else list(part.x)
-    return replace(part, x=encoder_from_spec(spec).encode(items), encoder=dict(spec))
-
-
 def _vectors(model: Any, modality: str, x: AnyArray) -> Float32Array:
     vectors: Float32Array = model.transform(modality, x)
     return vectors
 
 
-def _encoder_for(
-    model: Any, kind: Literal["text", "image"], modality: str | None
-) -> tuple[str, Encoder]:
+def _encoder_for(model: Any, kind: MediaKind, modality: str | None) -> tuple[str, Encoder]:
     """Return the modality to read a raw query as, and its encoder."""
     if modality is not None:
         model.n_features(modality)
@@ -383,27 +369,28 @@ def _encoder_for(
                 f"not {kind}."
             )
         return modality, encoder
-    readers = _readers(model)
-    fitting = [name for name, encoder in readers.items() if encoder.modality_kind == kind]
+    fitting = _readers(model, kind)
     if len(fitting) == 1:
-        return fitting[0], readers[fitting[0]]
+        name, spec = next(iter(fitting.items()))
+        return name, encoder_from_spec(spec)
     if fitting:
-        raise InputError(f"{kind}: several modalities read it: {_listed(fitting)}. Name one.")
+        raise InputError(f"{kind}: several modalities read it: {listed([*fitting])}. Name one.")
     raise InputError(
-        f"{kind}: no modality of this model ({_listed(model.modalities)}) has an encoder on record "
+        f"{kind}: no modality of this model ({listed(model.modalities)}) has an encoder on record "
         f"that reads {kind}. Encode the query yourself and pass the features (--vector)."
     )
 
 
-def _readers(model: Any) -> dict[str, Encoder]:
-    readers = {}
+def _readers(model: Any, kind: MediaKind) -> dict[str, JsonDict]:
+    """Encoders on record that read such items, by modality."""
+    found: dict[str, JsonDict] = {}
     for name, spec in model.encoders_.items():
         try:
-            if spec is not None:
-                readers[name] = encoder_from_spec(spec)
+            if spec is not None and encoder_class(spec.get("kind")).modality_kind == kind:
+                found[name] = spec
         except CommonspaceError:
-            continue  # made by an encoder of somebody else's, or of another version
-    return readers
+            continue  # an encoder of somebody else's that is not installed
+    return found
 
 
 def _check_distinct(splits: Splits, shared: Sequence[str]) -> None:
@@ -433,14 +420,21 @@ def _open_or_create(folder: Path, space: Space) -> Collection:
 
 
 def _codes(
-    model: Any, splits: Splits, shared: Sequence[str], index: str | None, bits: int | None
+    model: Any,
+    splits: Splits,
+    shared: Sequence[str],
+    index: str | None,
+    bits: int | None,
+    run: EncodeRun | None,
 ) -> JsonDict:
     """Options of a kind that has codes, with a quantizer learned from labelled vectors."""
     if index not in ("codes", "codes4"):
         return {} if bits is None else {"bits": bits}
     split = splits["train"] if "train" in splits else next(iter(splits.values()))
     names = [name for name in shared if name in split]
-    parts = encode_raw(split.select(names), model.encoders_)
+    # What is broken was reported when the items were added.
+    again = None if run is None else replace(run, progress=None, broken=[])
+    parts = encode_raw(split.select(names), model.encoders_, run=again)
     each = max(1, _LEARN_CODES_FROM // max(1, len(names)))
     vectors, labels = [], []
     for name, part in parts.items():
@@ -554,6 +548,7 @@ def _add_parts(
     shared: Sequence[str],
     batch: int,
     progress: Progress,
+    run: EncodeRun | None,
 ) -> None:
     indexed: JsonDict = collection.metadata.get("indexed", {})
     parts = list(_parts(splits, shared, indexed))
@@ -564,10 +559,10 @@ def _add_parts(
         companions = _raw_items(splits[part.split], first=part.name)
         for start in range(part.done, len(part.rows), batch):
             rows = part.rows.take(np.arange(start, min(start + batch, len(part.rows))))
-            inputs = _features(part.name, rows, model.encoders_)
+            inputs = encode_part(part.name, rows, model.encoders_, run)
             vectors = model.transform(part.name, inputs.x)
-            payloads = _payloads(rows, part.split, companions)
-            collection.add(rows.items, vectors, modality=part.name, payloads=payloads)
+            payloads = _payloads(inputs, part.split, companions)
+            collection.add(inputs.items, vectors, modality=part.name, payloads=payloads)
             # Written after the items: a crash in between repeats one batch, and loses none.
             indexed[part.key] = {"data": part.data, "rows": start + len(rows)}
             collection.set_metadata("indexed", indexed)
@@ -585,15 +580,26 @@ def _parts(splits: Splits, shared: Sequence[str], indexed: JsonDict) -> Iterator
 
 
 def _digest(part: Modality) -> str:
-    """SHA-256 of the rows of a modality, a memory map read by blocks."""
+    """SHA-256 of the rows of a modality, a memory map read by blocks; of files, their state."""
     hasher = hashlib.sha256(f"{part.x.shape} {part.x.dtype.str} {part.encoder}".encode())
     step = max(1, _BLOCK // max(1, part.x[:1].nbytes))
     for start in range(0, len(part.x), step):
         hasher.update(np.ascontiguousarray(part.x[start : start + step]).tobytes())
+    if is_path(part.x):
+        hasher.update(" ".join(map(_file_state, part.x.tolist())).encode())
     hasher.update("\0".join([*part.labels.classes, "", *part.items.tolist()]).encode())
     for array in part.labels.arrays().values():
         hasher.update(array.tobytes())
     return hasher.hexdigest()
+
+
+def _file_state(path: str) -> str:
+    """Size and time of a file, so that one that changed is told from what it was."""
+    try:
+        state = Path(path).stat()
+    except OSError:
+        return "none"
+    return f"{state.st_size}-{state.st_mtime_ns}"
 
 
 def _raw_items(data: Dataset, *, first: str) -> list[tuple[str, dict[str, str]]]:
@@ -603,9 +609,8 @@ def _raw_items(data: Dataset, *, first: str) -> list[tuple[str, dict[str, str]]]
     for name in names:
         x = data[name].x
         if x.dtype.kind == "U" and x.ndim == 1 and len(x):
-            is_path = Path(str(x[0])).suffix.lower() in MEDIA_SUFFIXES
             by_item = dict(zip(data[name].items.tolist(), x.tolist(), strict=True))
-            found.append(("path" if is_path else "text", by_item))
+            found.append(("path" if is_path(x) else "text", by_item))
     return found
 
 

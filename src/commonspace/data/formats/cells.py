@@ -13,14 +13,12 @@ import numpy as np
 
 from commonspace.data.formats.tables import Place
 from commonspace.errors import InputError
+from commonspace.media import MEDIA_SUFFIXES
 from commonspace.types import AnyArray, Float32Array, IntArray
 
 CellKind = Literal["vector", "npy", "path", "text"]
 CELL_KINDS: tuple[CellKind, ...] = ("vector", "npy", "path", "text")
-MEDIA_SUFFIXES = frozenset(
-    ".png .jpg .jpeg .gif .bmp .webp .tif .tiff .wav .flac .ogg .mp3 .mp4 .avi .mov .mkv "
-    ".obj .off .stl .ply".split()
-)
+_Guess = CellKind | Literal["number"]
 _LOOKED_AT = 100  # cells from which a column's kind is guessed
 
 
@@ -98,7 +96,7 @@ def _joined(row: tuple[Any, ...]) -> Any:
 
 
 def _guess_column(cells: list[Any], lines: list[int], place: Place) -> CellKind:
-    guesses = [_guess(cell) for cell in cells]
+    guesses = _settled([_guess(cell) for cell in cells])
     (common, count), *_ = Counter(guesses).most_common(1)
     if count < len(guesses) and common != "text":
         other = next(row for row, guess in enumerate(guesses) if guess != common)
@@ -111,7 +109,13 @@ def _guess_column(cells: list[Any], lines: list[int], place: Place) -> CellKind:
     return common
 
 
-def _guess(cell: Any) -> CellKind:
+def _settled(guesses: list[_Guess]) -> list[CellKind]:
+    """Take lone numbers for vectors of one number; next to anything else they are words."""
+    alone = set(guesses) == {"number"}
+    return [("vector" if alone else "text") if g == "number" else g for g in guesses]
+
+
+def _guess(cell: Any) -> _Guess:
     if not isinstance(cell, str):
         return "vector"
     text = cell.strip()
@@ -124,7 +128,7 @@ def _guess(cell: Any) -> CellKind:
         vector = _parse_quietly(text)
     except (ValueError, TypeError, DeprecationWarning):
         return "text"
-    return "vector" if text.startswith("[") or len(vector) > 1 else "text"
+    return "vector" if text.startswith("[") or len(vector) > 1 else "number"
 
 
 def _parse_quietly(cell: Any) -> Float32Array:

@@ -41,7 +41,8 @@ def import_table(
     ============= ==================================================================
     column        cells
     ============= ==================================================================
-    ``item``      the item's id, unique in the table; without it, rows are numbered
+    ``item``      the item's id, unique in the table (or ``id``, where no column is called
+                  ``item``); without it, rows are numbered
     ``split``     "train", "valid", "test", ...; without the column all is "train"
     ``label``     one class, several as ``a;b`` or a JSON list; empty: unknown; ``[]``: none
     ``label:CAT`` the weight in [0, 1] of class CAT; all empty: unknown, some empty: zero
@@ -49,9 +50,11 @@ def import_table(
     any other     a modality: a vector, a ``.npy`` file, a path, or a text
     ============= ==================================================================
 
-    A vector is written ``0.1 0.2 ...`` or as a JSON list (in Parquet and JSON Lines a list). A
-    ``.npy`` file holds one vector. A path of a picture, sound, video or 3D model is kept, made
-    absolute, for an encoder to read. Relative paths start in the table's folder and stay in it.
+    A vector is written ``0.1 0.2 ...`` or as a JSON list (in Parquet and JSON Lines a list); a
+    column of nothing but single numbers is a modality of one feature, unless ``kinds`` says that
+    they are texts. A ``.npy`` file holds one vector. A path of a picture, sound, video or 3D model
+    is kept, made absolute, for an encoder to read. Relative paths start in the table's folder and
+    stay in it.
 
     Args:
         path: A file ending in .csv, .tsv, .jsonl, .ndjson or .parquet.
@@ -61,7 +64,7 @@ def import_table(
             column that is not named is judged by its first 100 filled cells.
         label: Name of the label column, and prefix of the graded ones; None reads no labels.
         split: Name of the split column; None reads none.
-        item: Name of the id column; None reads none.
+        item: Name of the id column ("item" also finds one called "id"); None reads none.
         classes: Names of the classes in order; None sorts those found (whole numbers by value).
         name: What to call the data set; None takes the file's name.
 
@@ -145,6 +148,8 @@ class _Table:
 
     def add(self, batch: Batch) -> None:
         """Take in a batch."""
+        if not self.seen:
+            self._find_ids(batch)
         self.seen |= {c: None for c in batch.columns if not _WIDE.fullmatch(c)}
         n = len(batch.numbers)
         self._add_splits(batch)
@@ -155,6 +160,12 @@ class _Table:
                 self.columns[column] = ModalityColumn(self.place(column), self.kinds.get(column))
             self.columns[column].add(self.n_rows, batch.numbers, cells)
         self.n_rows += n
+
+    def _find_ids(self, batch: Batch) -> None:
+        """Take a column "id" for the ids where none is called "item" and nobody wants it."""
+        plain = self.item == "item" and "item" not in batch.columns
+        if plain and "id" in batch.columns and "id" not in {*(self.wanted or ()), *self.kinds}:
+            self.item = "id"
 
     def _modality_cells(self, batch: Batch) -> dict[str, list[Any]]:
         roles = {self.item, self.split, self.label}
