@@ -10,10 +10,14 @@ COMMANDS = [
     (),
     *(
         (name,)
-        for name in "demo train add-modality evaluate encode index search data bench".split()
+        for name in (
+            "demo train tune add-modality evaluate inspect encode index search data bench reproduce"
+        ).split()
     ),
     *(("data", name) for name in "list show import check".split()),
     ("bench", "evaluate"),
+    ("bench", "labels"),
+    ("bench", "tune"),
 ]
 
 

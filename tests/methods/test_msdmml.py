@@ -176,6 +176,19 @@ def test_a_modality_added_later_finds_the_others(splits):
     assert report["text", "audio"].mean_ap > floor + 0.25
 
 
+def test_against_anchors_a_new_modality_weighs_as_any_but_the_first():
+    new = unit_part([[1.0, 0], [0, 1], [1, 1]], [0, 1, 2])
+    anchors = unit_part([[1.0, 0], [0, 1]], [-1, -2])
+    lambdas = (0.6, 0.1, 0.4)
+    task = MetricTask(job({"new": new}, anchors=anchors, lambdas=lambdas))
+    inter, within = lambdas[0] / (2 * 3 * 2), lambdas[2] / (3 * 2)
+    wanted = np.full((5, 5), inter)
+    wanted[:3, :3] = within
+    wanted[3:, 3:] = 0  # what stays as it is
+    np.fill_diagonal(wanted, 0)
+    np.testing.assert_allclose(task._pairs([3, 2]), wanted, rtol=1e-6)
+
+
 def test_anchors_are_few_seeded_and_may_be_none(train):
     model = MSDMML(**FEW, anchors=10).fit(train)
     assert model.anchors_["vectors"].shape == (10, 16)

@@ -4,7 +4,21 @@ from __future__ import annotations
 
 import typer
 
-from commonspace.cli import bench, bench_search, data, demo, evaluate, examples, search, train
+from commonspace.cli import (
+    bench,
+    bench_search,
+    budgets,
+    data,
+    demo,
+    evaluate,
+    examples,
+    inspect,
+    labels,
+    reproduce,
+    search,
+    train,
+    tune,
+)
 from commonspace.cli.errors import Commands
 
 app = typer.Typer(
@@ -21,10 +35,15 @@ app = typer.Typer(
 demo.register(app)
 app.add_typer(data.app, name="data")
 train.register(app)
+tune.register(app)
 evaluate.register(app)
+inspect.register(app)
 examples.register(app)
 search.register(app)
 bench_search.register(bench.app)
+labels.register(bench.app)
+budgets.register(bench.app)
+reproduce.register(app)
 app.add_typer(bench.app, name="bench")
 
 
