@@ -20,6 +20,7 @@ from zlib import crc32
 import numpy as np
 
 from commonspace.errors import StorageError
+from commonspace.store.fields import drop_field, index_field, indexed_fields
 from commonspace.store.schema import FORMAT_VERSION, connect, read_space, upgrade
 from commonspace.types import Float32Array, IntArray, JsonDict
 
@@ -265,6 +266,16 @@ class ItemTable:
         with self._errors(_NOT_STORED), self._transaction("BEGIN IMMEDIATE"):
             self._sql.executemany("INSERT OR REPLACE INTO meta VALUES (?, ?)", values.items())
 
+    def indexed_fields(self) -> dict[str, int]:
+        """Number of each payload field that has an index, by its JSON path."""
+        with self._errors():
+            return indexed_fields(self._sql)
+
+    def index_field(self, path: str, *, drop: bool = False) -> None:
+        """Index a payload field, or forget its index."""
+        with self._errors(_NOT_STORED), self._transaction("BEGIN IMMEDIATE"):
+            (drop_field if drop else index_field)(self._sql, path)
+
     def copy_to(self, path: Path) -> None:
         """Write a copy of the whole file as it is now, by SQLite's backup."""
         with self._errors():
@@ -279,6 +290,13 @@ class ItemTable:
         with self._errors():
             rows = self._sql.execute("SELECT name, value FROM metadata ORDER BY name").fetchall()
         return {name: json.loads(value) for name, value in rows}
+
+    def metadata_text(self, name: str) -> str | None:
+        """The JSON of what the caller stored under a name."""
+        with self._errors():
+            query = "SELECT value FROM metadata WHERE name = ?"
+            row = self._sql.execute(query, (name,)).fetchone()
+        return None if row is None else str(row[0])
 
     def set_metadata(self, name: str, value: str) -> None:
         """Store JSON under a name, durably."""
