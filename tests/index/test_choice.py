@@ -16,7 +16,8 @@ MILLION = 1_000_000
     [
         (Wish(0, 64), "exact"),
         (Wish(20_000, 128), "exact"),
-        (Wish(100_000, 128), "hnsw"),
+        (Wish(100_000, 128), "ivf"),
+        (Wish(31_000, 128), "exact"),
         (Wish(MILLION, 128), "ivf"),
         (Wish(MILLION, 128, recall=1.0), "exact"),
         (Wish(MILLION, 128, memory=600_000_000), "ivf"),

@@ -31,15 +31,29 @@ def _picture(rows: Sequence[JsonDict], key: str, label: str, path: Path) -> Path
         for at, row in enumerate(rows):
             axes.plot(row[key], row[name], linestyle="none", label=row["kind"], **_style(at))
         axes.set_xscale("log")
+        axes.set_xticks(*_ticks([row[key] for row in rows]), minor=False)
+        axes.set_xticks([], minor=True)
         axes.set_xlabel(label)
         axes.set_ylabel(title)
-        axes.set_ylim(min(0.0, axes.get_ylim()[0]), 1.05)
+        if name == "recall":
+            axes.set_ylim(-0.05, 1.05)
+        else:
+            axes.margins(y=0.3)
         axes.grid(alpha=0.3)
     handles, labels = panels[0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside right center", fontsize=7)
     figure.suptitle(f"{rows[0]['items']:,} items")
     figure.savefig(path, dpi=150)
     return path
+
+
+def _ticks(values: Sequence[float]) -> tuple[list[float], list[str]]:
+    """Powers of two and ten around the values, few enough to be read."""
+    low, high = min(values), max(values)
+    base = 2 if high / low < 200 else 10
+    powers = [float(base) ** at for at in range(21)]
+    ticks = [tick for tick in powers if low / base < tick < high * base]
+    return ticks, [f"{tick:g}" for tick in ticks]
 
 
 def _style(at: int) -> dict[str, Any]:

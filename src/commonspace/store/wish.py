@@ -13,7 +13,7 @@ from safetensors.numpy import save as save_tensors
 
 from commonspace.checks import check_range
 from commonspace.errors import InputError, StorageError
-from commonspace.index import Index, Wish, choose, make_index
+from commonspace.index import Index, Wish, bytes_per_item, choose, make_index
 from commonspace.quantization import Quantizer
 from commonspace.types import JsonDict
 
@@ -71,14 +71,16 @@ class IndexWish:
             return ("exact", {}) if learns and n_items < LEAST_ITEMS else (self.kind, self.options)
         try:
             kind, options = choose(self._for(n_items, dim))
-        except InputError as error:
-            _log.warning("%s Taking codes of 16 bits.", error)
+        except InputError:
             kind, options = "codes4", {"bits": 16}
         return ("exact", {}) if n_items < LEAST_ITEMS else (kind, options)
 
     def make(self, n_items: int, dim: int) -> Index:
         """An empty index for so many items."""
         kind, options = self.plan(n_items, dim)
+        needed = n_items * bytes_per_item(kind, dim, options)
+        if self.memory is not None and needed > self.memory:
+            _log.warning("the index takes %d bytes, %d were allowed", needed, self.memory)
         return make_index(kind, dim=dim, **{**options, **self._quantizer_for(kind)})
 
     def wanted_recall(self) -> float | None:
