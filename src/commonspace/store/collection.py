@@ -31,6 +31,7 @@ from commonspace.store.items import ItemTable
 from commonspace.store.lock import WriterLock
 from commonspace.store.schema import create_items
 from commonspace.store.searching import Searched
+from commonspace.store.versions import model_digests
 from commonspace.store.wish import IndexWish
 from commonspace.types import JsonDict
 
@@ -123,6 +124,7 @@ class Collection(Searched):
         modality: str,
         payloads: Sequence[Mapping[str, Any] | None] | None = None,
         space: Space | None = None,
+        encoder: str | None = None,
     ) -> None:
         """Store items; when this returns they are durable and found.
 
@@ -136,6 +138,7 @@ class Collection(Searched):
             payloads: What to give back with a hit, one mapping a vector, read back as JSON; its
                 strings are what `search_text` finds.
             space: The space the vectors are of, checked if given.
+            encoder: What made them, such as a digest of `commonspace.store.versions`; see `stale`.
 
         Raises:
             SpaceMismatchError: ``space`` is another than the collection's.
@@ -145,6 +148,8 @@ class Collection(Searched):
         if space is not None:
             self.space.check_same(space, where=f"collection {self.folder}")
         check_name("modality", modality)
+        if encoder is not None:
+            check_name("encoder", encoder)
         rows = as_features(vectors, where="vectors", n_features=self.space.dim)
         names = item_ids(ids, n=len(rows))
         stored, texts = stored_payloads(payloads, len(rows))
@@ -155,6 +160,8 @@ class Collection(Searched):
                 gone = self._items.find(names, modality)
                 self._items.delete(generation, gone)
                 keys = self._items.insert(generation, names, modality, stored, texts, rows)
+                if encoder is not None:
+                    self._items.record_encoder(generation, encoder)
             self._index.follow(generation, gone, keys, rows)
             self._tend()
 
@@ -182,6 +189,32 @@ class Collection(Searched):
         """How many items each modality has, by name."""
         with self._reading():
             return self._selections.modalities()
+
+    @property
+    def encoders(self) -> dict[str, dict[str | None, int]]:
+        """How many items of each modality each encoder made, as `add` was told; None: untold."""
+        with self._reading():
+            return self._items.encoders()
+
+    def stale(self, model: Any) -> dict[str, list[str]]:
+        """Return ids, by modality, of the items whose vectors another version of an encoder made.
+
+        They are comparable all the same, as long as the space is the same one; what the newer
+        encoder does better they lack. `commonspace.store.reencoding.reencode` brings them up to it.
+
+        Args:
+            model: A fitted method of the same space. Modalities that it does not know are left
+                out, and so are those without stale items.
+
+        Raises:
+            SpaceMismatchError: It is of another space.
+        """
+        self.space.check_same(model.space_, where=f"collection {self.folder}")
+        names = [name for name in self.modalities if name in model.modalities]
+        digests = model_digests(model, names)
+        with self._reading():
+            found = {n: self._items.made_by_others(n, d) for n, d in digests.items()}
+        return {name: ids for name, ids in found.items() if ids}
 
     @property
     def metadata(self) -> JsonDict:

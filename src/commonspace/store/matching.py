@@ -62,7 +62,7 @@ class MatchCalibration:
             InputError: A modality has fewer than 4 rows of known labels.
         """
         sides = {name: _side(model, data, name) for name in data.modalities}
-        return cls({pair: _curve(pair, sides) for pair in product(sides, repeat=2)})
+        return cls({(q, g): _curve((q, g), sides) for q, g in product(sides, sides)})
 
     def knows(self, query: str, items: Any) -> bool:
         """Whether there is a curve from a query modality to each of these."""

@@ -82,11 +82,11 @@ class Ranked(NamedTuple):
 
     def only(self, keep: BoolArray) -> Ranked:
         """Without the others."""
-        lowest = (np.where(keep, part, -np.inf) for part in (self.scores, self.cosines))
-        return _sorted(Ranked(np.where(keep, self.keys, NONE), *lowest))
+        scores, cosines = (np.where(keep, x, -np.inf) for x in (self.scores, self.cosines))
+        return _sorted(Ranked(np.where(keep, self.keys, NONE), scores, cosines))
 
     def _cut(self, columns: slice) -> Ranked:
-        return Ranked(*(part[:, columns] for part in self))
+        return Ranked(self.keys[:, columns], self.scores[:, columns], self.cosines[:, columns])
 
 
 class Ranker:
@@ -113,7 +113,7 @@ class Ranker:
         """The list that is asked for."""
         request.check()
         if request.at_least is not None:
-            return self._at_least(vectors, request)
+            return self._at_least(vectors, request, request.at_least)
         if request.per_modality is not None:
             each = request.per_modality
             lists = self._by_modality(vectors, request, request.offset + each)
@@ -131,9 +131,9 @@ class Ranker:
             return _merged(self._by_modality(vectors, request, depth)).page(0, depth)
         return self._nearest(vectors, request, request.modality, depth)
 
-    def _at_least(self, vectors: Any, request: Request) -> Ranked:
+    def _at_least(self, vectors: Any, request: Request, line: float) -> Ranked:
         """All whose match probability is large enough: ever deeper, until the last one's is not."""
-        request, line = replace(request, match=True), request.at_least
+        request = replace(request, match=True)
         most = None if request.k is None else request.offset + request.k
         depth = _FIRST_DEPTH
         while True:
@@ -233,12 +233,15 @@ def _is_past(part: Ranked, depth: int, line: float) -> bool:
 
 def _merged(lists: Sequence[Ranked]) -> Ranked:
     """One list of several, by score; what scores the same goes by its cosine."""
-    return _sorted(Ranked(*(np.concatenate(parts, axis=1) for parts in zip(*lists, strict=True))))
+    keys = np.concatenate([part.keys for part in lists], axis=1)
+    scores = np.concatenate([part.scores for part in lists], axis=1)
+    return _sorted(Ranked(keys, scores, np.concatenate([part.cosines for part in lists], axis=1)))
 
 
 def _sorted(found: Ranked) -> Ranked:
     order = np.lexsort((found.keys, -found.cosines, -found.scores), axis=-1)
-    return Ranked(*(np.take_along_axis(part, order, 1) for part in found))
+    scores, cosines = (np.take_along_axis(x, order, 1) for x in (found.scores, found.cosines))
+    return Ranked(np.take_along_axis(found.keys, order, 1), scores, cosines)
 
 
 def blend(vectors: Any, weights: Sequence[float] | None = None) -> FloatArray:

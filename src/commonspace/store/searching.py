@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -15,7 +16,7 @@ from commonspace.store.lexical import match_expression
 from commonspace.store.maintenance import Maintained
 from commonspace.store.ranking import Ranker, Request, blend
 from commonspace.store.selections import Modalities
-from commonspace.types import Float32Array
+from commonspace.types import Float32Array, JsonDict
 
 Where = Mapping[str, Any] | None
 
@@ -154,15 +155,31 @@ class Searched(Maintained):
         check_name("modality", modality)
         with self._reading():
             blobs = self._items.vectors_of(names, modality)
-        missing = [name for name in names if name not in blobs]
+        self._check_there(names, blobs, modality)
+        joined = b"".join(blobs[name] for name in names)
+        stored = np.frombuffer(joined, dtype="<f4").reshape(len(names), self.space.dim)
+        return stored.astype(np.float32)
+
+    def payloads(self, ids: Iterable[Any], modality: str) -> list[JsonDict]:
+        """Return payloads in the order asked.
+
+        Raises:
+            NotFoundError: An id is not there in this modality.
+        """
+        names = id_strings(ids)
+        check_name("modality", modality)
+        with self._reading():
+            known = self._items.payloads_of(names, modality)
+        self._check_there(names, known, modality)
+        return [json.loads(known[name]) for name in names]
+
+    def _check_there(self, names: Sequence[str], known: Mapping[str, Any], modality: str) -> None:
+        missing = [name for name in names if name not in known]
         if missing:
             raise NotFoundError(
                 f"{self.folder}: no item {missing[0]!r} of modality {modality!r} "
                 f"({len(missing)} of {len(names)} ids are not there)."
             )
-        joined = b"".join(blobs[name] for name in names)
-        stored = np.frombuffer(joined, dtype="<f4").reshape(len(names), self.space.dim)
-        return stored.astype(np.float32)
 
     def _ranked(self, vectors: Any, request: Request) -> Hits:
         index = self._index.current()
