@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from command_line import run
+from command_line import TINY, run
 
 from commonspace.cli import app
 from commonspace.cli.errors import report

@@ -1,4 +1,4 @@
-"""Whether lists of several modalities are fair: each one's share of the top ranks, before and after.
+"""Whether lists of several modalities are fair: the share of each in the top ranks.
 
 A collection holds the test items of all modalities. Test items of each modality ask it, once ranked
 by cosine and once by match probability, learned on rows that are held back from training. A query

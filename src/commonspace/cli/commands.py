@@ -6,6 +6,7 @@ import typer
 
 from commonspace.cli import (
     bench,
+    bench_collections,
     bench_search,
     budgets,
     data,
@@ -41,6 +42,7 @@ inspect.register(app)
 examples.register(app)
 search.register(app)
 bench_search.register(bench.app)
+bench_collections.register(bench.app)
 labels.register(bench.app)
 budgets.register(bench.app)
 reproduce.register(app)

@@ -11,7 +11,7 @@ import logging
 from pathlib import Path
 
 from commonspace.disk import check_file, read_json, replace_file, sha256_file, write_json
-from commonspace.errors import NotFoundError, StorageError
+from commonspace.errors import CommonspaceError, NotFoundError, StorageError
 from commonspace.index import Index, read_index
 from commonspace.store.building import Builder, Built, build_index
 from commonspace.store.items import ItemTable
@@ -21,6 +21,7 @@ from commonspace.types import Float32Array, IntArray, JsonDict
 INDEX_FILES = ("index.faiss", "index.json")
 _KIND = "commonspace-index"
 _VERSION = 2
+_BEFORE = 4
 _ENTRY = ("generation", "token", "newest_key", "items", "index", "sha256")
 # Changed items, as a share of all, that the next opening rather catches up with than have the
 # files written again: a graph takes long to catch up with, codes have to be made.
@@ -53,7 +54,6 @@ class DerivedIndex:
         self._written = -1
         self._changed = 0
         self._builder: Builder | None = None
-        self._entry: JsonDict = {}
 
     def current(self) -> Index:
         """Return the index of the truth as it is now; within `ItemTable.snapshot`."""
@@ -90,8 +90,8 @@ class DerivedIndex:
         index = self.current()
         if self._written == self.generation or (lazily and self._soon_caught_up(index)):
             return
-        # The manifest tells of the file that is there and of the one that is to take its place, so
-        # that at no moment the two do not go together.
+        # The manifest tells of the file that is to come and of those that may be there until then,
+        # so that at no moment the two do not go together.
         fresh = self._file.with_name(f"{self._file.name}.new")
         entry = {
             "generation": self.generation,
@@ -102,11 +102,10 @@ class DerivedIndex:
             "sha256": index.write(fresh),
         }
         head = {"kind": _KIND, "format_version": _VERSION}
-        write_json(self._manifest, {**head, **entry, "before": self._entry})
+        write_json(self._manifest, {**head, **entry, "before": self._entries()[:_BEFORE]})
         replace_file(fresh, self._file)
         for left in self._file.parent.glob(".index.*.tmp"):  # by a writer that was killed
             left.unlink(missing_ok=True)
-        self._entry = entry
         self._written, self._changed = self.generation, 0
 
     def forgettable(self) -> int:
@@ -195,14 +194,22 @@ class DerivedIndex:
         except (StorageError, KeyError, TypeError, ValueError) as error:
             _log.warning("%s: making the index again from the items: %s", self._file.parent, error)
 
+    def _entries(self) -> list[JsonDict]:
+        """What the manifest says of the newest file, and of those before it."""
+        try:
+            manifest = read_json(self._manifest, kind=_KIND, max_version=_VERSION)
+            every = [manifest, *manifest.get("before", ())]
+            return [{name: entry[name] for name in _ENTRY} for entry in every]
+        except (CommonspaceError, KeyError, TypeError):
+            return []  # none, or damaged
+
     def _read(self) -> None:
         manifest = read_json(self._manifest, kind=_KIND, max_version=_VERSION)
         if not self._file.exists():
             raise NotFoundError(f"{self._file} was deleted.")
         digest = sha256_file(self._file)
-        before = manifest.get("before") or {}
-        if digest == before.get("sha256"):
-            manifest = before
+        named = [entry for entry in self._entries() if entry["sha256"] == digest]
+        manifest = named[0] if named else manifest
         generation = int(manifest["generation"])
         if manifest["token"] is None or manifest["token"] != self._items.token(generation):
             raise StorageError(f"{self._manifest} was made from another history of the items.")
@@ -213,5 +220,4 @@ class DerivedIndex:
             raise StorageError(f"{self._file} does not hold what {self._manifest.name} says.")
         self._newest_key = int(manifest["newest_key"])
         self._index, self._changed = index, 0
-        self._entry = {name: manifest[name] for name in _ENTRY}
         self.generation = self._written = generation

@@ -50,7 +50,8 @@ class Transactions:
         try:
             yield
         except sqlite3.Error as error:
-            raise StorageError(f"{self._path}: SQLite says {str(error)!r}.{outcome}") from error
+            what = f"{self._path}: SQLite says {str(error)!r}."
+            raise StorageError(f"{what}{_advice(error)}{outcome}") from error
 
     def _int(self, query: str) -> int:
         with self._errors():
@@ -60,3 +61,11 @@ class Transactions:
         with self._errors():
             rows = self._sql.execute(query, values)
             return np.fromiter(chain.from_iterable(rows), dtype=np.int64)
+
+
+def _advice(error: sqlite3.Error) -> str:
+    """What to look at where the disk refuses."""
+    name = getattr(error, "sqlite_errorname", "")
+    if name == "SQLITE_FULL" or name.startswith("SQLITE_IOERR"):
+        return " Is the disk full, or a limit on file sizes reached? Make room and try again."
+    return ""
