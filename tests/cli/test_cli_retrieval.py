@@ -50,7 +50,15 @@ def test_pages_each_and_examples(calibrated):
     ids = {(hit["modality"], hit["id"]) for hit in both}
     assert len(both) == 4 and not ids & {("text", "0"), ("image", "0")}
     fused = found(calibrated, "--item", "text:0", "--lexical", "test", "-k", 2)
-    assert fused[0]["score"] == pytest.approx(2 / 61, abs=2e-3)
+    assert 1 / 61 < fused[0]["score"] <= 2 / 61 + 1e-6
+    either = '{"$or": [{"split": "train"}, {"$not": {"split": "train"}}]}'
+    assert len(found(calibrated, "--item", "text:0", "-k", 500, "--where", either)) > 6
+    none = found(
+        calibrated, "--item", "text:0", "--where", '{"$not": {"split": ["train", "test"]}}'
+    )
+    assert {hit["payload"]["split"] for hit in none} <= {"valid"}
+    wrong = run("search", calibrated, "--item", "text:0", "--where", '{"$or": ')
+    assert wrong.code == 2 and "--where" in wrong.err
     wrong = run("search", calibrated, "--item", "text:0", "--weight", 1, "--weight", 2)
     assert wrong.code == 2 and "expected 1 finite numbers" in wrong.err
 

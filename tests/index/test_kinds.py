@@ -299,3 +299,17 @@ def test_any_sequence_of_changes_keeps_the_keys(data: st.DataObject):
 def test_exact_is_the_default():
     assert isinstance(make_index(), ExactIndex)
     assert faiss.__version__
+
+
+@pytest.mark.parametrize("kind", ["exact", "ivf", "hnsw", "codes4"])
+def test_an_array_that_cannot_change_is_looked_up_once_and_forgotten_with_a_change(kind):
+    index = make_index(kind, **WHOLE[kind])
+    index.add(np.arange(N), X)
+    allowed = np.arange(0, N, 2)
+    allowed.setflags(write=False)
+    first = index.search(QUERIES, 5, allowed=allowed)
+    again = index.search(QUERIES, 5, allowed=allowed)
+    np.testing.assert_array_equal(again.keys, first.keys)
+    index.remove(first.keys[:, 0])
+    after = index.search(QUERIES, 5, allowed=allowed)
+    assert not np.isin(after.keys, first.keys[:, 0]).any() and (after.keys % 2 == 0).all()

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from commonspace import methods
+from commonspace.benchmarks.scoring import presets_of
 from commonspace.checks import not_found
 from commonspace.errors import InputError
 from commonspace.types import JsonDict
@@ -62,15 +63,6 @@ SEEDLESS = (  # as long as their rows are matched by item
 )
 
 
-def presets(cls: type) -> list[str]:
-    """Names of a method's presets: its public class methods."""
-    return [
-        name
-        for name, value in vars(cls).items()
-        if isinstance(value, classmethod) and not name.startswith("_")
-    ]
-
-
 def _factory(cls: type, preset: str | None) -> Callable[..., Any]:
     build: Callable[..., Any] = cls if preset is None else getattr(cls, preset)
     return lambda seed, **settings: build(**{**settings, "random_state": seed})
@@ -81,7 +73,7 @@ def _every() -> dict[str, Callable[..., Any]]:
     for name in methods.__all__:
         cls = getattr(methods, name)
         found[name] = _factory(cls, None)
-        found.update({f"{name}.{preset}": _factory(cls, preset) for preset in presets(cls)})
+        found.update({f"{name}.{preset}": _factory(cls, preset) for preset in presets_of(cls)})
     return found
 
 

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from commonspace.cli.arguments import DataRoot, Json
-from commonspace.cli.bench import _say, _show
+from commonspace.cli.output import print_benchmark, say
 
 SetName = Annotated[str, typer.Option("--set", metavar="NAME", help="A known data set.")]
 Kinds = Annotated[
@@ -69,9 +69,9 @@ def search(
         seed=seed,
         root=data_root,
         plots=plots,
-        say=_say,
+        say=say,
     )
-    _show(result, json)
+    print_benchmark(result, json)
 
 
 def ingest(
@@ -99,6 +99,6 @@ def ingest(
         seed=seed,
         root=data_root,
         folder=folder,
-        say=_say,
+        say=say,
     )
-    _show(result, json)
+    print_benchmark(result, json)

@@ -232,7 +232,7 @@ def search(
     where: Annotated[
         list[str] | None,
         typer.Option(
-            metavar="FIELD=VALUE", help="Only items whose payload fits, also >=, <=, >, <."
+            metavar="FIELD=VALUE", help="Only items whose payload fits, also >=, <=, >, <, or JSON."
         ),
     ] = None,
     model: Annotated[

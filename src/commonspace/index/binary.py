@@ -122,8 +122,8 @@ class BinaryIndex(SlotIndex):
     def _scan(
         self, queries: Float32Array, k: int, pool: IntArray | None, *, whole: bool = False
     ) -> tuple[Float32Array, IntArray]:
-        faiss, n = load_faiss(), len(self._map)
-        chosen = self._alive() if pool is None else selector(pool, n)
+        faiss = load_faiss()
+        chosen = self._alive() if pool is None else self._map.selector(pool)
         parameters = None if chosen is None else faiss.SearchParameters(sel=chosen)
         if whole and self._floats is not None:
             found, slots = self._floats.search(queries, k, params=parameters)

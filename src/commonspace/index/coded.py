@@ -117,7 +117,7 @@ class CodedIndex(ListIndex):
             self._set(self.faiss_index, "k_factor", self.effort)
             found, slots = self.faiss_index.search(queries, k)
         else:
-            within = faiss.SearchParametersIVF(sel=selector(pool, len(self._map)), nprobe=1)
+            within = faiss.SearchParametersIVF(sel=self._map.selector(pool), nprobe=1)
             parameters = faiss.IndexRefineSearchParameters(
                 base_index_params=within, k_factor=self.effort
             )

@@ -26,7 +26,6 @@ from commonspace.index.vectors import (
     load_faiss,
     prepare,
     row_lengths,
-    selector,
     threads,
 )
 from commonspace.types import Float32Array, FloatArray, IntArray, JsonDict
@@ -259,7 +258,7 @@ class ExactIndex:
         if pool is None:
             found, at = self._flat.search(queries, width)
         elif len(queries) < MATRIX_QUERIES or len(pool) * queries.shape[1] > 8 * _BLOCK:
-            parameters = faiss.SearchParameters(sel=selector(pool, len(self)))
+            parameters = faiss.SearchParameters(sel=self._map.selector(pool))
             found, at = self._flat.search(queries, width, params=parameters)
         else:
             rows = self._rows()[pool]

@@ -86,7 +86,7 @@ class HNSWIndex(SlotIndex):
     ) -> tuple[Float32Array, IntArray]:
         faiss = load_faiss()
         share = 1.0 if pool is None else len(pool) / len(self._map)
-        chosen = self._alive() if pool is None else selector(pool, len(self._map))
+        chosen = self._alive() if pool is None else self._map.selector(pool)
         if whole or share < _SCAN_SHARE:
             parameters = faiss.SearchParameters(sel=chosen)
             found, slots = self.faiss_index.storage.search(queries, k, params=parameters)

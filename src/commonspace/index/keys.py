@@ -8,6 +8,7 @@ import numpy as np
 
 from commonspace.checks import as_features
 from commonspace.errors import InputError
+from commonspace.index.vectors import selector
 from commonspace.types import BoolArray, IntArray
 
 
@@ -26,6 +27,7 @@ class KeyMap:
         self.n_dead = int(self.dead.sum())
         self._lookup: tuple[IntArray, IntArray] | None = None
         self._asked: tuple[Any, IntArray | None] | None = None
+        self._chosen: tuple[IntArray, Any] | None = None
 
     def __len__(self) -> int:
         return len(self.keys)
@@ -89,6 +91,14 @@ class KeyMap:
         if isinstance(allowed, np.ndarray) and not allowed.flags.writeable:
             self._asked = allowed, found
         return found
+
+    def selector(self, pool: IntArray) -> Any:
+        """FAISS's selector of a pool, made once for one that was looked up once."""
+        if self._asked is None or self._asked[1] is not pool:
+            return selector(pool, len(self))
+        if self._chosen is None or self._chosen[0] is not pool:
+            self._chosen = pool, selector(pool, len(self))
+        return self._chosen[1]
 
     def check_new(self, keys: IntArray) -> None:
         """Raise `InputError` if keys repeat or are there already."""

@@ -42,15 +42,15 @@ class ListIndex(SlotIndex):
     def _scan(
         self, queries: Float32Array, k: int, pool: IntArray | None, *, whole: bool = False
     ) -> tuple[Float32Array, IntArray]:
-        if pool is None:
-            # FAISS opens no more lists than there are.
-            self._set(self._ivf, "nprobe", _ALL_LISTS if whole else self.effort)
+        if pool is None and not whole:
+            self._set(self._ivf, "nprobe", self.effort)  # FAISS opens no more than there are
             found, slots = self.faiss_index.search(queries, k)
         else:
             # The fewer rows of a list are allowed, the more lists are opened.
-            wider = int(np.ceil(self.effort * len(self) / len(pool)))
+            n_allowed = len(self) if pool is None else len(pool)
+            wider = int(np.ceil(self.effort * len(self) / n_allowed))
             parameters = load_faiss().SearchParametersIVF(
-                sel=selector(pool, len(self._map)),
+                sel=None if pool is None else self._map.selector(pool),
                 nprobe=_ALL_LISTS if whole else wider,
             )
             found, slots = self.faiss_index.search(queries, k, params=parameters)

@@ -120,11 +120,13 @@ def _protocol(table: JsonDict) -> str:
     made = table["protocol"]
     if made is None:
         return ""
+    last = table["seeds"] - 1
+    states = f"random states 0 to {last}" if last else "random state 0"
     depth = "over all ranks" if made["k"] is None else f"over the first {made['k']} ranks"
     return (
         f"Protocol: mAP {depth}, divided by the relevant items ({made['divide_by']}), "
         f"{made['metric']}, ties {made['ties']}, empty queries {made['empty']}; "
-        f"random states 0 to {table['seeds'] - 1}; 95 % intervals by bootstrap over items."
+        f"{states}; 95 % intervals by bootstrap over items."
     )
 
 

@@ -30,6 +30,7 @@ from commonspace.disk import read_json
 from commonspace.errors import InputError
 from commonspace.evaluation import Protocol
 from commonspace.evaluation.protocol import Metric
+from commonspace.store.settings import FORMAT_VERSION, KIND
 from commonspace.types import JsonDict
 
 FOLDER = Path(__file__).parents[1] / "recipes"
@@ -247,7 +248,7 @@ def read_tuned(folder: str | Path) -> dict[str, dict[str, JsonDict]]:
         raise InputError(f"{folder}: expected settings files of commonspace tune, got none.")
     tuned: dict[str, dict[str, JsonDict]] = {}
     for path in paths:
-        content = read_json(path, kind="commonspace-settings", max_version=1)
+        content = read_json(path, kind=KIND, max_version=FORMAT_VERSION)
         data = content.get("found", {}).get("data")
         if not isinstance(data, str):
             raise InputError(f"{path}, key 'found': expected the 'data' it is for, got {data!r}.")

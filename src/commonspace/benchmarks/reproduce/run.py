@@ -14,7 +14,7 @@ from commonspace.benchmarks.reproduce.recipes import PAPERS, Recipe
 from commonspace.benchmarks.reproduce.scoring import Parts
 from commonspace.benchmarks.reproduce.studies import convergence_table, growth_table, orders_table
 from commonspace.benchmarks.reproduce.tables import Bench, methods_table
-from commonspace.data import Splits, load_dataset
+from commonspace.data import Splits, list_datasets, load_dataset
 from commonspace.errors import InputError, NotFoundError
 from commonspace.machine import describe_machine
 from commonspace.types import JsonDict
@@ -56,7 +56,7 @@ def reproduce(
             try:
                 parts = _parts(recipe, name, root)
             except (NotFoundError, InputError) as error:
-                table["skipped"] = str(error)
+                table["skipped"] = _why_absent(name, root) or str(error)
             else:
                 table |= _made(recipe, name, parts, kept, seeds, jobs, root)
                 table["wall_seconds"] = round(time.perf_counter() - start, 1)
@@ -98,6 +98,18 @@ def _parts(recipe: Recipe, name: str, root: str | Path | None) -> Parts:
     valid = data.get("valid") if recipe.queries != "valid" else None
     gallery = None if recipe.gallery is None else data[recipe.gallery]
     return Parts(data["train"], valid, data[recipe.queries], gallery)
+
+
+def _why_absent(name: str, root: str | Path | None) -> str | None:
+    """What a known data set needs, without a word of this machine's folders; None if it is here."""
+    for entry in list_datasets(root=root):
+        if entry.name == name and not entry.available:
+            needs = ", or ".join(" + ".join(layout.files) for layout in entry.layouts)
+            return (
+                f"data set {name!r} is not here: it needs {needs}. {entry.how_to_get} Name the "
+                "folder with --root, or in the environment variable COMMONSPACE_DATA."
+            )
+    return None
 
 
 def _check_features(name: str, data: Splits) -> None:

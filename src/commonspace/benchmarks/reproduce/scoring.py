@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from commonspace.benchmarks.reproduce.memory import PeakMemory
+from commonspace.benchmarks.scoring import groups_of
 from commonspace.data import Dataset
 from commonspace.errors import InputError, ProtocolMismatchError
 from commonspace.evaluation import Protocol, Report, Score, evaluate, score_vectors
@@ -100,18 +101,10 @@ def prepared(learner: Any, train: Dataset, *, codes: bool = False) -> tuple[Any,
             raise InputError(NO_PAIRS)
         learner = learner.set_params(pairing="classes")
         notes.append(BY_CLASS)
-    groups = modality_groups(learner, train.modalities)
+    groups = groups_of(learner, train.modalities)
     if len(groups) > 1:
         notes.append(PER_PAIR.format(n=len(groups)))
     return learner, notes
-
-
-def modality_groups(learner: Any, names: Sequence[str]) -> list[tuple[str, ...]]:
-    """Which modalities each model takes: all, or every choice of as many as the method takes."""
-    most = learner.max_modalities
-    if most is None or len(names) <= most:
-        return [tuple(names)]
-    return list(combinations(names, most))
 
 
 def fit_and_score(learner: Any, parts: Parts, measure: Measure, *, jobs: int | None) -> JsonDict:
@@ -121,7 +114,7 @@ def fit_and_score(learner: Any, parts: Parts, measure: Measure, *, jobs: int | N
         "report" (with values per query), "seconds" of fitting and "memory_mib" over its start:
         sum and largest where there are several models.
     """
-    groups = modality_groups(learner, parts.train.modalities)
+    groups = groups_of(learner, parts.train.modalities)
     reports, seconds, memory = [], 0.0, []
     for names in groups:
         part = parts.select(names)

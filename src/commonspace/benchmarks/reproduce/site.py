@@ -68,9 +68,11 @@ def _index(tables: Sequence[JsonDict]) -> str:
     skipped = [table for table in tables if table["skipped"]]
     parts = [INTRODUCTION, markdown_grid(header, rows), ABOUT]
     if skipped:
-        lines = [f"- {table['title']} ({table['recipe']}): {table['skipped']}" for table in skipped]
-        parts += ["## Not made here", "The data are not here, so there is nothing to show:"]
-        parts.append("\n".join(lines))
+        reasons: dict[str, list[str]] = {}
+        for table in skipped:
+            reasons.setdefault(table["skipped"], []).append(table["title"])
+        lines = [f"- {why} *Tables:* {'; '.join(titles)}." for why, titles in reasons.items()]
+        parts += ["## Not made here", "What these tables need is not here:", "\n".join(lines)]
     return "\n\n".join([*parts, _machine(tables[0])])
 
 

@@ -18,9 +18,10 @@ from commonspace.benchmarks.contestants import group_of, make
 from commonspace.benchmarks.reproduce.memory import PeakMemory
 from commonspace.benchmarks.reproduce.recipes import Entry, Published, Recipe
 from commonspace.benchmarks.reproduce.schema import COUNT, checked
-from commonspace.benchmarks.reproduce.scoring import modality_groups, prepared
+from commonspace.benchmarks.reproduce.scoring import prepared
 from commonspace.benchmarks.reproduce.statistics import ALPHA
 from commonspace.benchmarks.reproduce.tables import LEFT_OUT, PAPER, SCORED, Bench
+from commonspace.benchmarks.scoring import groups_of
 from commonspace.benchmarks.sequential import (
     CONTESTANTS,
     OURS,
@@ -112,7 +113,7 @@ def growth_table(bench: Bench) -> JsonDict:
 def _grow(learner: Any, bench: Bench, last: str) -> JsonDict:
     train, run = bench.parts.train, Run(jobs=bench.jobs)
     learner, _ = prepared(learner, train)
-    if len(modality_groups(learner, train.modalities)) > 1:
+    if len(groups_of(learner, train.modalities)) > 1:
         raise InputError(f"takes {learner.max_modalities} modalities at most")
     others = [name for name in train.modalities if name != last]
     part = train[last]
