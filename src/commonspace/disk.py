@@ -45,6 +45,15 @@ def atomic_file(path: Path) -> Iterator[IO[bytes]]:
         raise
 
 
+def replace_file(new: Path, path: Path) -> None:
+    """Let a file that is written whole take the place of another."""
+    try:
+        os.replace(new, path)
+        _sync_folder(path.parent)
+    except OSError as error:
+        raise StorageError(f"cannot write {path}: {error.strerror or error}.") from error
+
+
 def _sync_folder(folder: Path) -> None:
     descriptor = os.open(folder, os.O_RDONLY)
     try:

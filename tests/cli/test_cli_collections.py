@@ -92,7 +92,7 @@ def test_search_is_timed_beside_faiss(tiny: Path, tmp_path: Path):
 
 
 def test_ap_of_the_ranks_is_that_of_a_loop(tiny: Path):
-    problem = search._problem(str(tiny), 1000, 8, 0.3, 20, 0, None)
+    problem = search.make_problem(str(tiny), 1000, 8, 0.3, 20, 0, None)
     bench = search._Bench(problem, 0.9, 0.01, 1, lambda line: None)
     scores = problem.queries @ problem.items.T
     each = []

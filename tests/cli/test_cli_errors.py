@@ -7,7 +7,6 @@ from command_line import TINY, run
 from commonspace.cli import app
 from commonspace.cli.errors import report
 from commonspace.errors import InputError
-from commonspace.store.collection import Collection
 
 
 def test_a_mistake_prints_its_message_and_exits_with_2(shop):
@@ -83,7 +82,7 @@ def test_a_model_is_not_replaced_by_accident(shop):
     ("options", "said"),
     [
         ((), "expected one of --text"),
-        (("--text", "x", "--lexical", "x"), "got --text and --lexical"),
+        (("--text", "x", "--item", "x"), "got --text and --item"),
         (("--text", "x"), "no modality of this model ('image', 'text') has an encoder"),
         (("--text", "x", "--modality", "text"), "(--vector)"),
         (("--vector", "no.npy"), "there is no file no.npy"),
@@ -104,15 +103,6 @@ def test_search_names_the_modality_and_the_width(shop, tmp_path):
     assert nameless.code == 2 and "name the modality" in nameless.err
     narrow = run("search", shop.collection, "--vector", tmp_path / "q.npy", "--modality", "text")
     assert narrow.code == 2 and "expected 6 features" in narrow.err
-
-
-def test_vectors_of_two_models_do_not_mix(shop, tmp_path):
-    options = ("--modalities", "image,text", "--seed", 9, *TINY)
-    assert run("train", shop.data, "--out", tmp_path / "other", *options).code == 0
-    done = run("index", tmp_path / "other", shop.data, "--out", shop.collection)
-    assert done.code == 2 and "made by another model" in done.err
-    with Collection.open(shop.collection):
-        pass  # the lock was given back
 
 
 def test_names_that_stand_in_no_common_modality(shop, splits, tmp_path):

@@ -384,3 +384,27 @@ def check_after_kill(col: Collection, added: set, deleting: set, deleted: set) -
     assert not deleted & set(found), "an acknowledged delete is undone"
     assert len(rows) == len(col) and len(rows) == len({row["id"] for row in rows})
     assert answers(col) == rebuilt(col)
+
+
+@pytest.mark.parametrize("loaded", [False, True])
+def test_a_kill_between_the_index_and_its_manifest_costs_nothing(tmp_path, monkeypatch, loaded):
+    """Killed before the new file took its place, the old one is caught up, and nothing is wrong."""
+    from commonspace.store import derived
+    from commonspace.store.copying import check_collection
+
+    folder = tmp_path / "col"
+    rows = np.random.default_rng(0).standard_normal((50, 4)).astype(np.float32)
+    with Collection.create(folder, space=Space.create(4), index="exact") as col:
+        col.add(range(40), rows[:40], modality="text")
+    for at in (40, 45):
+        with monkeypatch.context() as patch, Collection.open(folder) as col:
+            patch.setattr(derived, "replace_file", lambda new, path: None)
+            if loaded:
+                col.search(rows[:1])
+            col.compact()
+            col.add(range(at, at + 5), rows[at : at + 5], modality="text")
+            col.flush()
+        assert check_collection(folder) == []
+    monkeypatch.setattr(derived, "build_index", None)
+    with Collection.open(folder, read_only=True) as col:
+        assert len(col.search(rows[:1], k=99).ids[0]) == 50

@@ -29,6 +29,7 @@ from commonspace.index import bytes_per_item, make_index
 from commonspace.machine import describe_machine
 from commonspace.methods import SDML
 from commonspace.quantization import Quantizer
+from commonspace.space import Space
 from commonspace.training import Run
 from commonspace.types import AnyArray, Float32Array, FloatArray, IntArray, JsonDict
 
@@ -109,7 +110,7 @@ def bench_search(
     for kind in kinds:
         if kind not in KINDS:
             raise not_found("kind", kind, KINDS)
-    problem = _problem(name, n_items, dim, noise, n_queries, seed, root)
+    problem = make_problem(name, n_items, dim, noise, n_queries, seed, root)
     bench = _Bench(problem, recall, seconds, repeats, say)
     rows = []
     for kind in ("exact", *(kind for kind in kinds if kind != "exact")):
@@ -141,6 +142,7 @@ class Problem:
         items: Shape (n, dim); ``classes`` has the label weights of each, one source row a cell.
         queries: Shape (n_queries, dim), of unit length; ``asked`` are their label weights.
         learn: Vectors of the training split, noisy as the items are; ``labels`` are theirs.
+        space: Of all vectors.
     """
 
     items: Float32Array
@@ -149,11 +151,13 @@ class Problem:
     asked: AnyArray
     learn: Float32Array
     labels: AnyArray
+    space: Space
 
 
-def _problem(
+def make_problem(
     name: str, n_items: int, dim: int, noise: float, n_queries: int, seed: int, root: Any
 ) -> Problem:
+    """Items and queries from the test split of a set, in a space of `SDML.fast`."""
     data = load_dataset(name, root=root)
     model = SDML.fast(dim=dim, random_state=seed)
     model.fit(data["train"], data.get("valid"), run=Run(jobs=1))
@@ -174,6 +178,7 @@ def _problem(
         labels["test"][rows],
         _noisy(vectors["train"], np.arange(len(vectors["train"])), noise, rng),
         labels["train"],
+        model.space_,
     )
 
 

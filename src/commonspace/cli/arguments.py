@@ -66,7 +66,7 @@ def parse_pairs(option: str, texts: Sequence[str]) -> dict[str, str]:
 
 
 def parse_where(texts: Sequence[str]) -> dict[str, Any] | None:
-    """Read conditions such as ``lang=fr``, ``size>=3`` or ``lang=["fr","de"]``.
+    """Read conditions such as ``lang=fr``, ``size>=3`` or ``lang=["fr","de"]``, or JSON objects.
 
     Returns:
         What `Collection.search` takes as ``where``.
@@ -76,6 +76,9 @@ def parse_where(texts: Sequence[str]) -> dict[str, Any] | None:
     """
     where: dict[str, Any] = {}
     for text in texts:
+        if text.lstrip().startswith("{"):
+            where.setdefault("$and", []).append(_parse_object(text))
+            continue
         match = _CONDITION.fullmatch(text)
         if match is None:
             raise InputError(f"--where: expected FIELD=VALUE or FIELD>=VALUE, got {text!r}.")
@@ -88,6 +91,15 @@ def parse_where(texts: Sequence[str]) -> dict[str, Any] | None:
                 raise InputError(f"--where: {field!r} is given twice, once as equal.")
             ranges[_OPERATORS[operator]] = value
     return where or None
+
+
+def _parse_object(text: str) -> dict[str, Any]:
+    value = parse_value(text)
+    if not isinstance(value, dict):
+        raise InputError(
+            f'--where: expected a JSON object such as {{"$not": {{"lang": "fr"}}}}, got {text!r}.'
+        )
+    return value
 
 
 def parse_list(text: str | None) -> list[str] | None:

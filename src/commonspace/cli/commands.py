@@ -6,6 +6,7 @@ import typer
 
 from commonspace.cli import (
     bench,
+    bench_collections,
     bench_search,
     budgets,
     data,
@@ -44,6 +45,7 @@ inspect.register(app)
 examples.register(app)
 search.register(app)
 bench_search.register(bench.app)
+bench_collections.register(bench.app)
 labels.register(bench.app)
 budgets.register(bench.app)
 encoders.register_bench(bench.app)

@@ -99,15 +99,28 @@ def index(
     cache: Cache = None,
     cached: KeepFeatures = True,
     strict: Strict = False,
+    restale: Annotated[
+        bool, typer.Option("--restale", help="Encode again what older encoders encoded.")
+    ] = False,
+    calibrate: Annotated[
+        str | None,
+        typer.Option(metavar="SPLIT", help="Learn match probabilities from it, such as valid."),
+    ] = None,
+    field: Annotated[
+        list[str] | None,
+        typer.Option(metavar="FIELD", help="Look this payload field up in filters; repeatable."),
+    ] = None,
     data_root: DataRoot = None,
     json: Json = False,
 ) -> None:
     """Make items searchable. Run again, it continues where it was cut off."""
     from commonspace.data import load_dataset
     from commonspace.store.models import load
-    from commonspace.store.pipelines import index_dataset
+    from commonspace.store.pipelines import index_dataset, model_inputs
 
-    splits = _chosen(load_dataset(data, root=data_root), split)
+    whole = load_dataset(data, root=data_root)
+    held_back = None if calibrate is None else whole[calibrate]
+    splits, fitted = _chosen(whole, split), load(model)
     start, seen = time.perf_counter(), []
     with (
         encode_run(cache=cache, keep=cached, strict=strict, jobs=jobs, show=False) as run,
@@ -119,7 +132,7 @@ def index(
             bar(done, total)
 
         collection = index_dataset(
-            load(model),
+            fitted,
             splits,
             out,
             model_folder=model,
@@ -132,7 +145,16 @@ def index(
             run=run,
         )
     with collection:
+        for name in field or ():
+            collection.create_index(name)
+        renewed = _renewed(collection, fitted, splits, batch) if restale else {}
+        if held_back is not None:
+            from commonspace.store.matching import MatchCalibration
+
+            inputs = model_inputs(fitted, held_back)
+            collection.calibrate(MatchCalibration.fit(fitted, inputs))
         collection.flush()
+        stale = {name: len(ids) for name, ids in collection.stale(fitted).items()}
         result: JsonDict = {
             "collection": str(out),
             "space": collection.space.fingerprint,
@@ -142,16 +164,33 @@ def index(
             "modalities": collection.modalities,
             "index": collection.index,
             "left_out": left_out(splits, run),
+            "reencoded": renewed,
+            "stale": stale,
         }
     result["seconds"] = round(time.perf_counter() - start, 3)
     if json:
         return print_json(result)
     show_left_out(result["left_out"])
     print_table(["modality", "items"], [list(row) for row in result["modalities"].items()])
+    if renewed:
+        print_line(f"encoded again: {_counts(renewed)}")
+    if stale:
+        print_line(f"by older encoders: {_counts(stale)}; --restale encodes them again")
     return print_line(
         f"{out}: {result['added']} items added, {result['already_there']} already there, "
         f"index {result['index']['kind']}, {result['seconds']} s"
     )
+
+
+def _renewed(collection: Collection, model: Any, splits: Splits, batch: int) -> dict[str, int]:
+    from commonspace.store.reencoding import reencode
+
+    with progress_bar("encoding again") as bar:
+        return reencode(collection, model, splits, batch=batch, progress=bar).made
+
+
+def _counts(items: dict[str, int]) -> str:
+    return ", ".join(f"{n} of {name}" for name, n in items.items())
 
 
 def check(
@@ -190,10 +229,19 @@ def search(
         bool, typer.Option("--encoded", help="--vector is of the common space already.")
     ] = False,
     item: Annotated[
-        str | None, typer.Option(metavar="ID", help="Search by an item that is there.")
+        list[str] | None,
+        typer.Option(
+            metavar="[NAME:]ID",
+            help="Search by an item that is there; repeatable, of any modality.",
+        ),
+    ] = None,
+    weight: Annotated[
+        list[float] | None,
+        typer.Option(metavar="W", help="Of each --item in turn; below 0: not like this one."),
     ] = None,
     lexical: Annotated[
-        str | None, typer.Option(metavar="WORDS", help="Search by words in payloads (BM25).")
+        str | None,
+        typer.Option(metavar="WORDS", help="By words in payloads (BM25), alone or with another."),
     ] = None,
     modality: Annotated[
         str | None, typer.Option(metavar="NAME", help="What the query is of.")
@@ -203,10 +251,21 @@ def search(
         list[str] | None,
         typer.Option("--in", metavar="NAME", help="Only items of this modality; repeatable."),
     ] = None,
+    each: Annotated[
+        int | None, typer.Option(min=1, metavar="N", help="So many hits of each modality.")
+    ] = None,
+    offset: Annotated[int, typer.Option(min=0, help="Hits to pass over, for the next page.")] = 0,
+    at_least: Annotated[
+        float | None,
+        typer.Option(min=0, max=1, metavar="P", help="Only matches so probable; all of them."),
+    ] = None,
+    cosine: Annotated[
+        bool, typer.Option("--cosine", help="Rank by cosine, calibrated or not.")
+    ] = False,
     where: Annotated[
         list[str] | None,
         typer.Option(
-            metavar="FIELD=VALUE", help="Only items whose payload fits, also >=, <=, >, <."
+            metavar="FIELD=VALUE", help="Only items whose payload fits, also >=, <=, >, <, or JSON."
         ),
     ] = None,
     model: Annotated[
@@ -218,20 +277,41 @@ def search(
     raw = {"text": text, "image": image, "audio": audio, "video": video, "mesh": mesh}
     given = {**raw, "vector": vector, "item": item, "lexical": lexical}
     named = [name for name, value in given.items() if value is not None]
-    if len(named) != 1:
+    if len([name for name in named if name != "lexical"]) > 1 or not named:
         got = " and ".join(f"--{name}" for name in named) or "none"
         options = ", ".join(f"--{name}" for name in given)
         raise InputError(f"search: expected one of {options}, got {got}.")
     from commonspace.store.collection import Collection
 
     limits: dict[str, Any] = {"k": k, "modality": in_ or None, "where": parse_where(where or [])}
+    more: dict[str, Any] = {"offset": offset, "per_modality": each, "text": lexical}
+    more |= {"at_least": at_least, "match": False if cosine else None}
+    if at_least is not None:
+        limits["k"] = None
     with Collection.open(collection, read_only=True) as items:
-        if lexical is not None:
-            hits = items.search_text(lexical, **limits)
+        if named == ["lexical"]:
+            hits = items.search_text(lexical or "", **limits)
+        elif item is not None and (len(item) > 1 or weight):
+            examples = [_example(items, name, modality) for name in item]
+            shown = {name: more[name] for name in ("offset", "per_modality", "text")}
+            hits = items.search_like(examples, weights=weight, **limits, **shown)
         else:
-            queries = _queries(items, raw, vector, encoded, item, modality, model)
-            hits = items.search(queries, **limits)
+            only = item[0] if item else None
+            if only is not None:
+                modality, only = _example(items, only, modality)
+            queries, of = _queries(items, raw, vector, encoded, only, modality, model)
+            hits = items.search(queries, query_modality=of, **limits, **more)
     _show_hits(hits, {"by": named[0], "modality": modality}, json)
+
+
+def _example(items: Collection, name: str, modality: str | None) -> tuple[str, str]:
+    """Modality and id of ``NAME:ID``, or of an id that one modality has."""
+    from commonspace.store.pipelines import item_modality
+
+    prefix, colon, rest = name.partition(":")
+    if colon and prefix in items.modalities and rest in items:
+        return prefix, rest
+    return modality or item_modality(items, name), name
 
 
 def _chosen(splits: Splits, split: str) -> Splits:
@@ -250,16 +330,18 @@ def _queries(
     item: str | None,
     modality: str | None,
     model: Path | None,
-) -> AnyArray:
-    from commonspace.store.pipelines import item_vector, model_of, query_vector
+) -> tuple[AnyArray, str | None]:
+    """Vectors of the queries, and what modality they are of, if that is known."""
+    from commonspace.store.pipelines import item_vector, model_of, query_modality, query_vector
 
     if item is not None:
-        return item_vector(items, item, modality)
+        return item_vector(items, item, modality), modality
     features = None if vector is None else _read_vectors(vector)
     if features is not None and encoded:
-        return features
+        return features, modality
     fitted = model_of(items, model_folder=model)
-    return query_vector(fitted, **raw, features=features, modality=modality)
+    of = query_modality(fitted, raw, modality)
+    return query_vector(fitted, **raw, features=features, modality=of), of
 
 
 def _read_vectors(path: Path) -> AnyArray:

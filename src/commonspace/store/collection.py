@@ -12,11 +12,10 @@ from typing import Any
 
 import numpy as np
 
-from commonspace.checks import as_features, check_range
+from commonspace.checks import as_features
 from commonspace.errors import InputError, NotFoundError
 from commonspace.quantization import Quantizer
 from commonspace.space import Space
-from commonspace.store.hits import Hits, hits_of
 from commonspace.store.inputs import (
     LOCK,
     TRUTH,
@@ -29,17 +28,15 @@ from commonspace.store.inputs import (
     stored_payloads,
 )
 from commonspace.store.items import ItemTable
-from commonspace.store.lexical import match_expression
 from commonspace.store.lock import WriterLock
-from commonspace.store.maintenance import Maintained
 from commonspace.store.schema import create_items
-from commonspace.store.selections import Modalities
-from commonspace.store.where import compile_where
+from commonspace.store.searching import Searched
+from commonspace.store.versions import model_digests
 from commonspace.store.wish import IndexWish
-from commonspace.types import Float32Array, JsonDict
+from commonspace.types import JsonDict
 
 
-class Collection(Maintained):
+class Collection(Searched):
     """Items of many modalities, searchable by any vector of their space.
 
     Make one with `Collection.create` or `Collection.open`. An item is known by its id *and* its
@@ -127,6 +124,7 @@ class Collection(Maintained):
         modality: str,
         payloads: Sequence[Mapping[str, Any] | None] | None = None,
         space: Space | None = None,
+        encoder: str | None = None,
     ) -> None:
         """Store items; when this returns they are durable and found.
 
@@ -140,6 +138,7 @@ class Collection(Maintained):
             payloads: What to give back with a hit, one mapping a vector, read back as JSON; its
                 strings are what `search_text` finds.
             space: The space the vectors are of, checked if given.
+            encoder: What made them, such as a digest of `commonspace.store.versions`; see `stale`.
 
         Raises:
             SpaceMismatchError: ``space`` is another than the collection's.
@@ -149,6 +148,8 @@ class Collection(Maintained):
         if space is not None:
             self.space.check_same(space, where=f"collection {self.folder}")
         check_name("modality", modality)
+        if encoder is not None:
+            check_name("encoder", encoder)
         rows = as_features(vectors, where="vectors", n_features=self.space.dim)
         names = item_ids(ids, n=len(rows))
         stored, texts = stored_payloads(payloads, len(rows))
@@ -159,6 +160,8 @@ class Collection(Maintained):
                 gone = self._items.find(names, modality)
                 self._items.delete(generation, gone)
                 keys = self._items.insert(generation, names, modality, stored, texts, rows)
+                if encoder is not None:
+                    self._items.record_encoder(generation, encoder)
             self._index.follow(generation, gone, keys, rows)
             self._tend()
 
@@ -181,88 +184,37 @@ class Collection(Maintained):
                 self._tend()
         return len(gone)
 
-    def search(
-        self,
-        vectors: Any,
-        k: int = 10,
-        *,
-        modality: Modalities = None,
-        where: Mapping[str, Any] | None = None,
-    ) -> Hits:
-        """Return the items most similar to each query by cosine.
-
-        How surely they are the most similar ones is the index's; "exact" is exact, and gives ties
-        to the older item.
-
-        Args:
-            vectors: Queries of any modality, shape (n_queries, dim).
-            k: How many items for each; fewer come back where fewer match.
-            modality: Search among one modality, several, or all (None).
-            where: Conditions on payload fields, see `commonspace.store.where`:
-                ``{"lang": "fr", "year": [1999, 2000], "size": {"gte": 3, "lt": 9}}``.
-
-        Raises:
-            InputError: Queries, k or ``where`` are not what is needed.
-            NotFoundError: A modality has no items.
-        """
-        with self._reading():
-            allowed = self._selections.keys(modality, where)
-            found = self._index.current().search(vectors, k, allowed=allowed)
-            return hits_of(self._items, found.keys, found.scores)
-
-    def search_text(
-        self,
-        words: str,
-        k: int = 10,
-        *,
-        modality: Modalities = None,
-        where: Mapping[str, Any] | None = None,
-    ) -> Hits:
-        """Return the items whose payload strings hold the words, best first by BM25.
-
-        Any of the words is enough, more and rarer ones score higher; accents and case do not
-        count. Nothing in ``words`` is an operator.
-
-        Returns:
-            Hits of one query, shape (1, k) or less.
-        """
-        if not isinstance(words, str):
-            raise InputError(f"words: expected a string, got {type(words).__name__}.")
-        check_range("k", k, low=1, integer=True)
-        condition, values = compile_where(where)
-        limit = min(int(k), 2**62)
-        with self._reading():
-            names = self._selections.names(modality)
-            keys, scores = self._items.match(
-                match_expression(words), limit, names, condition, values
-            )
-            return hits_of(self._items, keys[None], scores[None])
-
-    def vectors(self, ids: Iterable[Any], modality: str) -> Float32Array:
-        """Return stored vectors in the order asked, shape (n, dim), equal to the bit.
-
-        Raises:
-            NotFoundError: An id is not there in this modality.
-        """
-        names = id_strings(ids)
-        check_name("modality", modality)
-        with self._reading():
-            blobs = self._items.vectors_of(names, modality)
-        missing = [name for name in names if name not in blobs]
-        if missing:
-            raise NotFoundError(
-                f"{self.folder}: no item {missing[0]!r} of modality {modality!r} "
-                f"({len(missing)} of {len(names)} ids are not there)."
-            )
-        joined = b"".join(blobs[name] for name in names)
-        stored = np.frombuffer(joined, dtype="<f4").reshape(len(names), self.space.dim)
-        return stored.astype(np.float32)
-
     @property
     def modalities(self) -> dict[str, int]:
         """How many items each modality has, by name."""
         with self._reading():
             return self._selections.modalities()
+
+    @property
+    def encoders(self) -> dict[str, dict[str | None, int]]:
+        """How many items of each modality each encoder made, as `add` was told; None: untold."""
+        with self._reading():
+            return self._items.encoders()
+
+    def stale(self, model: Any) -> dict[str, list[str]]:
+        """Return ids, by modality, of the items whose vectors another version of an encoder made.
+
+        They are comparable all the same, as long as the space is the same one; what the newer
+        encoder does better they lack. `commonspace.store.reencoding.reencode` brings them up to it.
+
+        Args:
+            model: A fitted method of the same space. Modalities that it does not know are left
+                out, and so are those without stale items.
+
+        Raises:
+            SpaceMismatchError: It is of another space.
+        """
+        self.space.check_same(model.space_, where=f"collection {self.folder}")
+        names = [name for name in self.modalities if name in model.modalities]
+        digests = model_digests(model, names)
+        with self._reading():
+            found = {n: self._items.made_by_others(n, d) for n, d in digests.items()}
+        return {name: ids for name, ids in found.items() if ids}
 
     @property
     def metadata(self) -> JsonDict:

@@ -14,7 +14,7 @@ from commonspace.errors import NotFoundError, StorageError
 from commonspace.store.derived import INDEX_FILES, DerivedIndex
 from commonspace.store.inputs import TRUTH
 from commonspace.store.items import ItemTable
-from commonspace.store.schema import connect, has_checksums
+from commonspace.store.schema import connect, has_checksums, item_sum
 from commonspace.store.wish import IndexWish
 
 # Damaged items that are named; the rest is counted.
@@ -80,8 +80,11 @@ def _wrong_in_truth(path: Path) -> Iterator[str]:
                 yield f"{path} is damaged: SQLite says {line!r}."
         yield from _listed(path, "has no vector", _missing(sql, "items", "vectors"))
         yield from _listed(path, "is a vector without an item", _missing(sql, "vectors", "items"))
-        if has_checksums(sql):
+        if has_checksums(sql, "vectors"):
             yield from _listed(path, "is not what was stored", _flipped(sql))
+        if has_checksums(sql, "items"):
+            changed = _listed(path, "is not what was stored", _changed(sql), "the id or payload")
+            yield from changed
     finally:
         sql.close()
 
@@ -97,11 +100,17 @@ def _flipped(sql: sqlite3.Connection) -> Iterator[int]:
     return (int(key) for key, vector, crc in rows if crc32(vector) != crc)
 
 
-def _listed(path: Path, what: str, keys: Iterator[int]) -> Iterator[str]:
+def _changed(sql: sqlite3.Connection) -> Iterator[int]:
+    """Keys of items whose id, modality or payload do not have their checksum."""
+    rows = sql.execute("SELECT key, id, modality, payload, crc FROM items WHERE crc IS NOT NULL")
+    return (int(key) for key, *item, crc in rows if item_sum(*item) != crc)
+
+
+def _listed(path: Path, what: str, keys: Iterator[int], part: str = "the vector") -> Iterator[str]:
     """A sentence for each of the first keys, by the item's name, and a count of the rest."""
     found = list(keys)
     for key in found[:_NAMED]:
-        yield f"{path} is damaged: the vector of {_name(path, key)} {what}."
+        yield f"{path} is damaged: {part} of {_name(path, key)} {what}."
     if len(found) > _NAMED:
         yield f"{path} is damaged: the same of {len(found) - _NAMED} more items."
 

@@ -10,8 +10,8 @@ from __future__ import annotations
 import logging
 from pathlib import Path
 
-from commonspace.disk import check_file, read_json, write_json
-from commonspace.errors import NotFoundError, StorageError
+from commonspace.disk import check_file, read_json, replace_file, sha256_file, write_json
+from commonspace.errors import CommonspaceError, NotFoundError, StorageError
 from commonspace.index import Index, read_index
 from commonspace.store.building import Builder, Built, build_index
 from commonspace.store.items import ItemTable
@@ -21,6 +21,8 @@ from commonspace.types import Float32Array, IntArray, JsonDict
 INDEX_FILES = ("index.faiss", "index.json")
 _KIND = "commonspace-index"
 _VERSION = 2
+_BEFORE = 4
+_ENTRY = ("generation", "token", "newest_key", "items", "index", "sha256")
 # Changed items, as a share of all, that the next opening rather catches up with than have the
 # files written again: a graph takes long to catch up with, codes have to be made.
 _LEFT_BEHIND = {"hnsw": 0.002, "codes": 0.01, "codes4": 0.01}
@@ -88,20 +90,22 @@ class DerivedIndex:
         index = self.current()
         if self._written == self.generation or (lazily and self._soon_caught_up(index)):
             return
-        digest = index.write(self._file)
-        write_json(
-            self._manifest,
-            {
-                "kind": _KIND,
-                "format_version": _VERSION,
-                "generation": self.generation,
-                "token": self._items.token(self.generation),
-                "newest_key": self._newest_key,
-                "items": len(index),
-                "index": index.kind,
-                "sha256": digest,
-            },
-        )
+        # The manifest tells of the file that is to come and of those that may be there until then,
+        # so that at no moment the two do not go together.
+        fresh = self._file.with_name(f"{self._file.name}.new")
+        entry = {
+            "generation": self.generation,
+            "token": self._items.token(self.generation),
+            "newest_key": self._newest_key,
+            "items": len(index),
+            "index": index.kind,
+            "sha256": index.write(fresh),
+        }
+        head = {"kind": _KIND, "format_version": _VERSION}
+        write_json(self._manifest, {**head, **entry, "before": self._entries()[:_BEFORE]})
+        replace_file(fresh, self._file)
+        for left in self._file.parent.glob(".index.*.tmp"):  # by a writer that was killed
+            left.unlink(missing_ok=True)
         self._written, self._changed = self.generation, 0
 
     def forgettable(self) -> int:
@@ -190,14 +194,27 @@ class DerivedIndex:
         except (StorageError, KeyError, TypeError, ValueError) as error:
             _log.warning("%s: making the index again from the items: %s", self._file.parent, error)
 
+    def _entries(self) -> list[JsonDict]:
+        """What the manifest says of the newest file, and of those before it."""
+        try:
+            manifest = read_json(self._manifest, kind=_KIND, max_version=_VERSION)
+            every = [manifest, *manifest.get("before", ())]
+            return [{name: entry[name] for name in _ENTRY} for entry in every]
+        except (CommonspaceError, KeyError, TypeError):
+            return []  # none, or damaged
+
     def _read(self) -> None:
         manifest = read_json(self._manifest, kind=_KIND, max_version=_VERSION)
+        if not self._file.exists():
+            raise NotFoundError(f"{self._file} was deleted.")
+        digest = sha256_file(self._file)
+        named = [entry for entry in self._entries() if entry["sha256"] == digest]
+        manifest = named[0] if named else manifest
         generation = int(manifest["generation"])
         if manifest["token"] is None or manifest["token"] != self._items.token(generation):
             raise StorageError(f"{self._manifest} was made from another history of the items.")
-        if not self._file.exists():
-            raise NotFoundError(f"{self._file} was deleted.")
-        check_file(self._file, str(manifest["sha256"]), restore="It is made again.")
+        if digest != manifest["sha256"]:
+            check_file(self._file, str(manifest["sha256"]), restore="It is made again.")
         index = read_index(self._file, metric="cosine")
         if index.dim != self._items.space.dim or len(index) != manifest["items"]:
             raise StorageError(f"{self._file} does not hold what {self._manifest.name} says.")

@@ -8,7 +8,18 @@ from dataclasses import dataclass
 import numpy as np
 
 from commonspace.store.items import ItemTable
-from commonspace.types import AnyArray, Float32Array, IntArray, JsonDict, StrArray
+from commonspace.types import (
+    AnyArray,
+    BoolArray,
+    Float32Array,
+    FloatArray,
+    IntArray,
+    JsonDict,
+    StrArray,
+)
+
+NONE = -1
+"""The key of a place without an item."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -16,11 +27,14 @@ class Hits:
     """The best items for each query, best first.
 
     All arrays have shape (n_queries, k); k is smaller than asked where fewer items match, and
-    then all of them are there.
+    then all of them are there. Where some queries find fewer items than others (only searches with
+    ``text``, ``at_least`` or examples do), their rows end in places without an item: id and
+    modality "", score -inf, payload None.
 
     Attributes:
         ids: Item ids.
-        scores: Larger is better: cosine similarity, or BM25 for words; float32.
+        scores: Larger is better: cosine similarity; the probability of a match where that was
+            asked; BM25 for words; reciprocal ranks of words and vectors together. float32.
         modalities: The modality of each item.
         payloads: The payload of each item, a dict of its own in each cell (dtype object).
     """
@@ -33,21 +47,27 @@ class Hits:
     def __len__(self) -> int:
         return len(self.ids)
 
+    @property
+    def found(self) -> BoolArray:
+        """Which places hold an item, shape (n_queries, k)."""
+        return np.asarray(self.modalities != "")
+
     def rows(self) -> list[list[JsonDict]]:
         """One list a query of ``{"id", "score", "modality", "payload"}``, ready for JSON."""
         names = ("id", "score", "modality", "payload")
         columns = (self.ids, self.scores, self.modalities, self.payloads)
         lists = [column.tolist() for column in columns]
         return [
-            [dict(zip(names, cell, strict=True)) for cell in zip(*query, strict=True)]
+            [dict(zip(names, cell, strict=True)) for cell in zip(*query, strict=True) if cell[2]]
             for query in zip(*lists, strict=True)
         ]
 
 
-def hits_of(items: ItemTable, keys: IntArray, scores: Float32Array) -> Hits:
+def hits_of(items: ItemTable, keys: IntArray, scores: Float32Array | FloatArray) -> Hits:
     """Return what keys and scores stand for; within `ItemTable.snapshot`."""
     wanted = keys.ravel().tolist()
     described = items.describe(np.array(sorted(set(wanted)), dtype=np.int64))
+    described.setdefault(NONE, ("", "", "null"))
     cells = [described[key] for key in wanted]
     payloads = np.empty(keys.size, dtype=object)
     # All at once: each cell gets a dict of its own, and one call takes a third of the time.
@@ -56,7 +76,7 @@ def hits_of(items: ItemTable, keys: IntArray, scores: Float32Array) -> Hits:
     modalities = np.array([modality for _, modality, _ in cells], dtype=np.str_)
     return Hits(
         ids.reshape(keys.shape),
-        scores,
+        scores.astype(np.float32, copy=False),
         modalities.reshape(keys.shape),
         payloads.reshape(keys.shape),
     )

@@ -11,8 +11,8 @@ import json
 import secrets
 import sqlite3
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
-from itertools import chain, repeat
+from contextlib import contextmanager
+from itertools import repeat
 from pathlib import Path
 from typing import Any
 from zlib import crc32
@@ -20,18 +20,20 @@ from zlib import crc32
 import numpy as np
 
 from commonspace.errors import StorageError
-from commonspace.store.schema import FORMAT_VERSION, connect, read_space, upgrade
+from commonspace.store.fields import drop_field, index_field, indexed_fields
+from commonspace.store.schema import FORMAT_VERSION, connect, item_sum, read_space, upgrade
+from commonspace.store.transactions import NOT_STORED, Transactions
+from commonspace.store.versions import encoders, made_by_others, record_encoder
 from commonspace.types import Float32Array, IntArray, JsonDict
 
 _BLOCK_BYTES = 1 << 26
-_NOT_STORED = " Nothing of this batch was stored; what was stored before is as it was."
 # The log of deletes and batches is forgotten once it is longer than this and than the items.
 _LOG_ROWS = 10_000
 _FEW_KEYS = 64
 _VERSION = "SELECT value FROM meta WHERE name = 'format_version'"
 
 
-class ItemTable:
+class ItemTable(Transactions):
     """Rows of a collection in SQLite. One connection; the caller serialises its use.
 
     Attributes:
@@ -51,21 +53,10 @@ class ItemTable:
             self._sql.close()
             raise
 
-    def close(self) -> None:
-        """Close the connection; the last one to close folds the log into the file."""
-        with self._errors():
-            self._sql.close()
-
-    @contextmanager
-    def snapshot(self) -> Iterator[None]:
-        """Let all reads inside see one state."""
-        with self._errors(), self._transaction("BEGIN"):
-            yield
-
     @contextmanager
     def batch(self) -> Iterator[int]:
         """Do all writes inside or none; yields the new generation."""
-        with self._errors(_NOT_STORED), self._transaction("BEGIN IMMEDIATE"):
+        with self._errors(NOT_STORED), self._transaction("BEGIN IMMEDIATE"):
             generation = self.generation() + 1
             token = secrets.token_hex(8)
             self._sql.execute("INSERT INTO batches VALUES (?, ?)", (generation, token))
@@ -110,14 +101,40 @@ class ItemTable:
         first = self.newest_key() + 1
         keys = range(first, first + len(ids))
         stored = repeat("{}") if payloads is None else payloads
-        rows = zip(keys, ids, repeat(modality), stored, repeat(generation), strict=False)
-        self._sql.executemany("INSERT INTO items VALUES (?, ?, ?, ?, ?)", rows)
+        rows = (
+            (key, id_, modality, payload, generation, item_sum(id_, modality, payload))
+            for key, id_, payload in zip(keys, ids, stored, strict=False)
+        )
+        self._sql.executemany("INSERT INTO items VALUES (?, ?, ?, ?, ?, ?)", rows)
         blobs = [row.tobytes() for row in vectors.astype("<f4", copy=False)]
         sums = zip(keys, blobs, map(crc32, blobs), strict=True)
         self._sql.executemany("INSERT INTO vectors VALUES (?, ?, ?)", sums)
         words = ((key, text) for key, text in zip(keys, texts, strict=False) if text)
         self._sql.executemany("INSERT INTO texts (rowid, text) VALUES (?, ?)", words)
         return np.arange(first, first + len(ids), dtype=np.int64)
+
+    def record_encoder(self, generation: int, encoder: str) -> None:
+        """Note what made the vectors of a batch; within `batch`."""
+        record_encoder(self._sql, generation, encoder)
+
+    def encoders(self) -> dict[str, dict[str | None, int]]:
+        """How many items of each modality each encoder made; None is not on record."""
+        with self._errors():
+            return encoders(self._sql)
+
+    def made_by_others(self, modality: str, encoder: str) -> list[str]:
+        """Ids of the items whose vectors this encoder did not make, oldest first."""
+        with self._errors():
+            return made_by_others(self._sql, modality, encoder)
+
+    def payloads_of(self, ids: Sequence[str], modality: str) -> dict[str, str]:
+        """Payloads (JSON) by id."""
+        rows = self._sql.execute(
+            "SELECT id, payload FROM items WHERE modality = ? AND id IN "
+            "(SELECT value FROM json_each(?))",
+            (modality, _json(ids)),
+        )
+        return dict(rows.fetchall())
 
     def find(self, ids: Sequence[str], modality: str | None) -> IntArray:
         """Keys of the items of these ids, in one modality or all."""
@@ -262,8 +279,18 @@ class ItemTable:
 
     def set_meta(self, values: JsonDict) -> None:
         """Store settings of the collection itself, durably."""
-        with self._errors(_NOT_STORED), self._transaction("BEGIN IMMEDIATE"):
+        with self._errors(NOT_STORED), self._transaction("BEGIN IMMEDIATE"):
             self._sql.executemany("INSERT OR REPLACE INTO meta VALUES (?, ?)", values.items())
+
+    def indexed_fields(self) -> dict[str, int]:
+        """Number of each payload field that has an index, by its JSON path."""
+        with self._errors():
+            return indexed_fields(self._sql)
+
+    def index_field(self, path: str, *, drop: bool = False) -> None:
+        """Index a payload field, or forget its index."""
+        with self._errors(NOT_STORED), self._transaction("BEGIN IMMEDIATE"):
+            (drop_field if drop else index_field)(self._sql, path)
 
     def copy_to(self, path: Path) -> None:
         """Write a copy of the whole file as it is now, by SQLite's backup."""
@@ -280,38 +307,17 @@ class ItemTable:
             rows = self._sql.execute("SELECT name, value FROM metadata ORDER BY name").fetchall()
         return {name: json.loads(value) for name, value in rows}
 
+    def metadata_text(self, name: str) -> str | None:
+        """The JSON of what the caller stored under a name."""
+        with self._errors():
+            query = "SELECT value FROM metadata WHERE name = ?"
+            row = self._sql.execute(query, (name,)).fetchone()
+        return None if row is None else str(row[0])
+
     def set_metadata(self, name: str, value: str) -> None:
         """Store JSON under a name, durably."""
-        with self._errors(_NOT_STORED), self._transaction("BEGIN IMMEDIATE"):
+        with self._errors(NOT_STORED), self._transaction("BEGIN IMMEDIATE"):
             self._sql.execute("INSERT OR REPLACE INTO metadata VALUES (?, ?)", (name, value))
-
-    @contextmanager
-    def _transaction(self, begin: str) -> Iterator[None]:
-        self._sql.execute(begin)
-        try:
-            yield
-            self._sql.execute("COMMIT")
-        except BaseException:
-            with suppress(sqlite3.Error):
-                self._sql.execute("ROLLBACK")
-            raise
-
-    @contextmanager
-    def _errors(self, outcome: str = "") -> Iterator[None]:
-        """Turn SQLite's errors into ours: a full disk, a damaged file, a lock held too long."""
-        try:
-            yield
-        except sqlite3.Error as error:
-            raise StorageError(f"{self._path}: SQLite says {str(error)!r}.{outcome}") from error
-
-    def _int(self, query: str) -> int:
-        with self._errors():
-            return int(self._sql.execute(query).fetchone()[0])
-
-    def _keys(self, query: str, values: JsonDict) -> IntArray:
-        with self._errors():
-            rows = self._sql.execute(query, values)
-            return np.fromiter(chain.from_iterable(rows), dtype=np.int64)
 
 
 _OF_MODALITIES = (

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -9,12 +10,18 @@ from commonspace.quantization import Quantizer
 from commonspace.store.copying import check_collection, copy_collection
 from commonspace.store.handle import Handle
 from commonspace.store.inputs import TRUTH
+from commonspace.store.matching import MatchCalibration
+from commonspace.store.where import field_path
 from commonspace.store.wish import IndexWish
 from commonspace.types import JsonDict
+
+_CALIBRATION = "calibration"
 
 
 class Maintained(Handle):
     """An open collection that can be looked after."""
+
+    _calibrated: tuple[str | None, MatchCalibration | None] = (None, None)
 
     @property
     def index(self) -> JsonDict:
@@ -39,6 +46,46 @@ class Maintained(Handle):
             self._index.settle()
             self._index.wish = wish
         self.compact()
+
+    def create_index(self, field: str) -> None:
+        """Keep the values of a payload field looked up, for filters that select few items.
+
+        Costs about as much room as the values themselves, and time with every item added.
+
+        Args:
+            field: As in ``where``, such as "lang" or "shop.city".
+        """
+        path = field_path(field)
+        with self._writing():
+            self._items.index_field(path)
+
+    def drop_index(self, field: str) -> None:
+        """Forget what `create_index` made; filters on the field read payloads again."""
+        path = field_path(field)
+        with self._writing():
+            self._items.index_field(path, drop=True)
+
+    @property
+    def indexed_fields(self) -> list[str]:
+        """Payload fields that have an index, as JSON paths."""
+        with self._reading():
+            return sorted(self._items.indexed_fields())
+
+    def calibrate(self, calibration: MatchCalibration | None) -> None:
+        """Store how probable a match is at which cosine; searches rank by it where it is known.
+
+        Args:
+            calibration: Such as ``MatchCalibration.fit(model, data["valid"])``; None forgets it.
+        """
+        value = None if calibration is None else calibration.to_dict()
+        with self._writing():
+            self._items.set_metadata(_CALIBRATION, json.dumps(value))
+
+    @property
+    def calibration(self) -> MatchCalibration | None:
+        """What `calibrate` stored."""
+        with self._reading():
+            return self._calibration()
 
     def compact(self, *, wait: bool = True) -> None:
         """Make the search index again, of the items there are, without what deleted ones left.
@@ -84,6 +131,15 @@ class Maintained(Handle):
         with self._mutex:
             self._check_open()
         return check_collection(self.folder)
+
+    def _calibration(self) -> MatchCalibration | None:
+        """As the truth has it now, read again only where it has changed."""
+        text = self._items.metadata_text(_CALIBRATION)
+        if self._calibrated[0] != text:
+            content = None if text is None else json.loads(text)
+            known = None if content is None else MatchCalibration.from_dict(content)
+            self._calibrated = (text, known)
+        return self._calibrated[1]
 
     def _tend(self) -> None:
         """Begin to make an index again that the last write has outgrown."""

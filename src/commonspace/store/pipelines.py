@@ -14,7 +14,7 @@ from __future__ import annotations
 import hashlib
 import logging
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -48,6 +48,7 @@ from commonspace.store.raw import (
     raw_encoders,
     shared_modalities,
 )
+from commonspace.store.versions import model_digests
 from commonspace.types import AnyArray, Float32Array, JsonDict
 
 __all__ = [
@@ -56,10 +57,12 @@ __all__ = [
     "encode_dataset",
     "encode_raw",
     "index_dataset",
+    "item_modality",
     "item_vector",
     "modality_digests",
     "model_inputs",
     "model_of",
+    "query_modality",
     "query_vector",
     "raw_encoders",
 ]
@@ -119,8 +122,10 @@ def index_dataset(
     """Add every item of a data set to a collection, in batches that survive a crash.
 
     Called again with the same data and model it continues after the last committed batch, so that
-    a run that was killed loses nothing that was acknowledged. Items of other data with the same id
-    and modality are replaced, as `Collection.add` does.
+    a run that was killed loses nothing that was acknowledged. A model whose encoders were trained
+    again for the same space continues too: vectors that are there stay valid, and which version
+    made each is on record (`Collection.stale`, `reencoding.reencode`). Items of other data with
+    the same id and modality are replaced, as `Collection.add` does.
 
     The payload of an item holds "split"; "classes", a list of names, where its labels are known;
     and "text" or "path" where the data set holds that raw item itself, or one paired with it.
@@ -145,8 +150,8 @@ def index_dataset(
 
     Raises:
         InputError: Nothing in common, an id stands in two splits, or the collection holds vectors
-            that another model made of a modality, or this one before it learned more; or features
-            were made by another encoder than those the model learned from.
+            that this model made before it learned more, which changed them all; or features were
+            made by another encoder than those the model learned from.
         SpaceMismatchError: The collection is of another space.
         StorageError: Another process writes to the collection, or the disk refuses.
     """
@@ -259,6 +264,22 @@ def query_vector(
     return _vectors(model, modality, np.atleast_2d(np.asarray(features)))
 
 
+def query_modality(
+    model: Any, raw: Mapping[Any, Any], modality: str | None = None
+) -> str | None:
+    """Return which modality `query_vector` reads a query as; None where nothing says.
+
+    Args:
+        model: A fitted method.
+        raw: Raw queries by kind, of which one is given, or none.
+        modality: What the caller says.
+    """
+    named = [kind for kind, value in raw.items() if value is not None]
+    if modality is not None or not named:
+        return modality
+    return _encoder_for(model, named[0], None)[0]
+
+
 def item_vector(collection: Collection, item: str, modality: str | None = None) -> Float32Array:
     """Return the stored vector of an item, shape (1, dim), to search for its like.
 
@@ -271,21 +292,29 @@ def item_vector(collection: Collection, item: str, modality: str | None = None) 
         NotFoundError: There is no such item.
         InputError: Several modalities have it.
     """
-    if modality is not None:
-        return collection.vectors([item], modality)
-    found = {}
-    for name in collection.modalities:
-        try:
-            found[name] = collection.vectors([item], name)
-        except NotFoundError:
-            continue
+    return collection.vectors([item], modality or item_modality(collection, item))
+
+
+def item_modality(collection: Collection, item: str) -> str:
+    """Return the only modality that has an id.
+
+    Raises:
+        NotFoundError: There is no such item.
+        InputError: Several modalities have it.
+    """
+    found = [name for name in collection.modalities if _has(collection, item, name)]
     if not found:
         raise NotFoundError(f"{collection.folder}: no item {item!r} in any modality.")
     if len(found) > 1:
-        raise InputError(
-            f"item {item!r}: several modalities have it: {listed([*found])}. Name one."
-        )
-    return next(iter(found.values()))
+        raise InputError(f"item {item!r}: several modalities have it: {listed(found)}. Name one.")
+    return found[0]
+
+
+def _has(collection: Collection, item: str, modality: str) -> bool:
+    try:
+        return bool(len(collection.payloads([item], modality)))
+    except NotFoundError:
+        return False
 
 
 def modality_digests(folder: str | Path) -> dict[str, str]:
@@ -454,8 +483,8 @@ def _unit(x: AnyArray) -> AnyArray:
 def _record_model(
     collection: Collection, model: Any, shared: Sequence[str], model_folder: str | Path | None
 ) -> None:
-    """Store who makes the vectors, unless somebody else made those that are there."""
-    digests = _model_digests(model, shared)
+    """Store who makes the vectors, unless they do not go with those that are there."""
+    digests = model_digests(model, shared)
     known = _digests_on_record(collection)
     if _has_learned_since(collection, model):
         raise InputError(
@@ -463,12 +492,6 @@ def _record_model(
             f"changes them all (keeps_vectors of {type(model).__name__} is False). Index into a "
             "new folder, with the items of every modality."
         )
-    for name in shared:
-        if known.get(name, digests[name]) != digests[name]:
-            raise InputError(
-                f"{collection.folder}: its vectors of modality {name!r} were made by another model "
-                "of the same space. Index into a new folder, or use the model they were made by."
-            )
     record: JsonDict = {
         "method": type(model).__name__,
         "space": model.space_.fingerprint,
@@ -491,22 +514,8 @@ def _has_learned_since(collection: Collection, model: Any) -> bool:
     if model.keeps_vectors:
         return False
     known = _digests_on_record(collection)
-    now = _model_digests(model, [name for name in known if name in model.modalities])
+    now = model_digests(model, [name for name in known if name in model.modalities])
     return any(known[name] != digest for name, digest in now.items())
-
-
-def _model_digests(model: Any, names: Sequence[str]) -> dict[str, str]:
-    """Digest of what makes the vectors of each modality."""
-    state = model.state()
-    digests = {}
-    for name in names:
-        arrays = {**state.shared, **state.parts[name].arrays}
-        hasher = hashlib.sha256()
-        for key in sorted(arrays):
-            hasher.update(f"{key} {arrays[key].dtype.str} {arrays[key].shape} ".encode())
-            hasher.update(np.ascontiguousarray(arrays[key]).tobytes())
-        digests[name] = hasher.hexdigest()
-    return digests
 
 
 def _model_folder(collection: Collection) -> Path:
@@ -555,6 +564,7 @@ def _add_parts(
     total = sum(len(part.rows) for part in parts)
     done = sum(part.done for part in parts)
     progress(done, total)
+    digests = model_digests(model, shared)
     for part in parts:
         companions = _raw_items(splits[part.split], first=part.name)
         for start in range(part.done, len(part.rows), batch):
@@ -562,7 +572,13 @@ def _add_parts(
             inputs = encode_part(part.name, rows, model.encoders_, run)
             vectors = model.transform(part.name, inputs.x)
             payloads = _payloads(inputs, part.split, companions)
-            collection.add(inputs.items, vectors, modality=part.name, payloads=payloads)
+            collection.add(
+                inputs.items,
+                vectors,
+                modality=part.name,
+                payloads=payloads,
+                encoder=digests[part.name],
+            )
             # Written after the items: a crash in between repeats one batch, and loses none.
             indexed[part.key] = {"data": part.data, "rows": start + len(rows)}
             collection.set_metadata("indexed", indexed)

@@ -8,6 +8,7 @@ import secrets
 import sqlite3
 from pathlib import Path
 from urllib.parse import quote
+from zlib import crc32
 
 import numpy as np
 
@@ -16,7 +17,7 @@ from commonspace.errors import CommonspaceError, NotFoundError, StorageError
 from commonspace.space import Space
 from commonspace.types import JsonDict
 
-FORMAT_VERSION = 2
+FORMAT_VERSION = 3
 
 # Vectors lie in a table of their own, so that filters read payloads without paging through them.
 # Keys are never used twice (AUTOINCREMENT): a key above the newest one of an index is new to it.
@@ -26,8 +27,9 @@ CREATE TABLE metadata (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID
 CREATE TABLE batches (generation INTEGER PRIMARY KEY, token TEXT NOT NULL);
 CREATE TABLE items (
   key INTEGER PRIMARY KEY AUTOINCREMENT, id TEXT NOT NULL, modality TEXT NOT NULL,
-  payload TEXT NOT NULL, generation INTEGER NOT NULL, UNIQUE (id, modality)
+  payload TEXT NOT NULL, generation INTEGER NOT NULL, crc INTEGER, UNIQUE (id, modality)
 );
+CREATE TABLE made_by (generation INTEGER PRIMARY KEY, encoder TEXT NOT NULL);
 CREATE TABLE vectors (key INTEGER PRIMARY KEY, vector BLOB NOT NULL, crc INTEGER);
 CREATE TABLE deleted (
   generation INTEGER NOT NULL, key INTEGER NOT NULL, PRIMARY KEY (generation, key)
@@ -86,11 +88,19 @@ def read_space(sql: sqlite3.Connection, path: Path) -> Space:
 
 
 def upgrade(sql: sqlite3.Connection) -> None:
-    """Bring the file of version 1 to this one: vectors have a checksum."""
+    """Bring the file of an older version to this one.
+
+    Since version 2 vectors have a checksum, since 3 items have one, and batches their encoder.
+    """
     sql.execute("BEGIN IMMEDIATE")
     try:
-        if not has_checksums(sql):
-            sql.execute("ALTER TABLE vectors ADD COLUMN crc INTEGER")
+        for table in ("vectors", "items"):
+            if not has_checksums(sql, table):
+                sql.execute(f"ALTER TABLE {table} ADD COLUMN crc INTEGER")
+        sql.execute(
+            "CREATE TABLE IF NOT EXISTS made_by "
+            "(generation INTEGER PRIMARY KEY, encoder TEXT NOT NULL)"
+        )
         sql.execute("UPDATE meta SET value = ? WHERE name = 'format_version'", (FORMAT_VERSION,))
         sql.execute("COMMIT")
     except BaseException:
@@ -98,9 +108,14 @@ def upgrade(sql: sqlite3.Connection) -> None:
         raise
 
 
-def has_checksums(sql: sqlite3.Connection) -> bool:
-    """Whether vectors have a column for them."""
-    return any(row[1] == "crc" for row in sql.execute("PRAGMA table_info(vectors)"))
+def has_checksums(sql: sqlite3.Connection, table: str) -> bool:
+    """Whether a table has a column for them; its older rows hold none."""
+    return any(row[1] == "crc" for row in sql.execute(f"PRAGMA table_info({table})"))
+
+
+def item_sum(id_: str, modality: str, payload: str) -> int:
+    """Checksum of what an item is beside its vector."""
+    return crc32("\0".join((id_, modality, payload)).encode())
 
 
 def connect(path: Path, *, read_only: bool) -> sqlite3.Connection:

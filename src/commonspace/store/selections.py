@@ -10,7 +10,7 @@ from commonspace.checks import not_found
 from commonspace.errors import InputError
 from commonspace.store.items import ItemTable
 from commonspace.store.where import compile_where
-from commonspace.types import IntArray
+from commonspace.types import IntArray, JsonDict
 
 # Selections remembered until the next write; each holds one integer an item.
 _REMEMBERED = 16
@@ -48,12 +48,16 @@ class Selections:
                 raise not_found("modality", name, self._known)
         return names
 
+    def condition(self, where: Mapping[str, Any] | None) -> tuple[str, JsonDict]:
+        """SQL of conditions, which looks up fields that have an index; see `compile_where`."""
+        return compile_where(where, self._items.indexed_fields() if where else None)
+
     def keys(self, modality: Modalities, where: Mapping[str, Any] | None) -> IntArray | None:
         """Keys to search among, in an array that is not to be written to; None for all."""
         if modality is None and not where:
             return None
         names = self.names(modality)
-        condition, values = compile_where(where)
+        condition, values = self.condition(where)
         self._forget_old()
         name = json.dumps([names, condition, values])
         if name not in self._keys:

@@ -6,9 +6,12 @@
     {"lang": ["fr", "de"]}                any of
     {"size": {"gte": 3, "lt": 9}}         a range; also {"in": [...]}
     {"shop.city": "Paris", "sale": True}  nested fields; all conditions must hold
+    {"$or": [{"lang": "fr"}, {"size": {"gt": 3}}]}    one of them must hold; also "$and"
+    {"$not": {"lang": "fr"}}              holds for all items for which the inner one does not
 
 A field that holds a list matches if one of its elements does. ``None`` matches a field that is null
-or absent. Types count: 1, "1" and True are three different values (1 and 1.0 are one).
+or absent. Types count: 1, "1" and True are three different values (1 and 1.0 are one). Fields that
+`Collection.create_index` was asked for are looked up (`store.fields`); the others are read.
 """
 
 from __future__ import annotations
@@ -26,14 +29,19 @@ _RANGES = {"gt": ">", "gte": ">=", "lt": "<", "lte": "<="}
 _OPERATORS = (*_RANGES, "in")
 # SQLite's expressions have a depth, and nobody means more than this.
 _MAX_FIELDS = 100
-_NUMBER = "IN ('integer', 'real')"
+_MAX_DEPTH = 20
+_COMBINE = {"$and": " AND ", "$or": " OR "}
 
 
-def compile_where(where: Mapping[str, Any] | None) -> tuple[str, JsonDict]:
-    """Return a condition on ``items.payload`` and the parameters it binds.
+def compile_where(
+    where: Mapping[str, Any] | None, indexed: Mapping[str, int] | None = None
+) -> tuple[str, JsonDict]:
+    """Return a condition on ``items`` and the parameters it binds.
 
     Args:
-        where: Field to value, list of values, or operators; None and {} hold for every item.
+        where: Field to value, list of values, or operators; or "$and", "$or", "$not" to what
+            they join. None and {} hold for every item.
+        indexed: Number of each field that has an index, by its JSON path.
 
     Returns:
         SQL ("1" without conditions), and named parameters.
@@ -44,31 +52,76 @@ def compile_where(where: Mapping[str, Any] | None) -> tuple[str, JsonDict]:
     """
     if where is None:
         return "1", {}
-    if not isinstance(where, Mapping):
+    compiler = _Compiler(indexed or {})
+    return compiler.all_of(where, 0), compiler.parameters
+
+
+def field_path(name: Any) -> str:
+    """A JSON path of quoted names: dots separate, every other character stands for itself."""
+    if not isinstance(name, str) or not all(name.split(".")):
         raise InputError(
-            f"where: expected a mapping from field to value, got {type(where).__name__}."
+            f"where: expected field names such as 'lang' or 'shop.city', got {name!r}."
         )
-    if len(where) > _MAX_FIELDS:
-        raise InputError(f"where: expected at most {_MAX_FIELDS} fields, got {len(where)}.")
-    compiler = _Compiler()
-    conditions = [compiler.field(name, value) for name, value in where.items()]
-    return " AND ".join(conditions) or "1", compiler.parameters
+    if any(letter in '"\\' or letter < " " for letter in name):
+        raise InputError(
+            f"where: the field {name!r} holds a quote, backslash or control character, and such "
+            "fields cannot be filtered on. Store the value under another name."
+        )
+    _check_text(name, name)
+    return "$" + "".join(f'."{part}"' for part in name.split("."))
 
 
 class _Compiler:
     """Collects the parameters while conditions are written."""
 
-    def __init__(self) -> None:
+    def __init__(self, indexed: Mapping[str, int]) -> None:
         self.parameters: JsonDict = {}
+        self._indexed = indexed
+        self._n_fields = 0
 
-    def field(self, name: Any, wanted: Any) -> str:
-        path = self._bind(_path(name))
+    def all_of(self, where: Any, depth: int) -> str:
+        """All conditions of a mapping, as SQL that is true or false, never null."""
+        if not isinstance(where, Mapping):
+            raise InputError(
+                f"where: expected a mapping from field to value, got {type(where).__name__}."
+            )
+        if depth > _MAX_DEPTH:
+            raise InputError(f"where: expected at most {_MAX_DEPTH} conditions in one another.")
+        self._n_fields += len(where)
+        if self._n_fields > _MAX_FIELDS:
+            raise InputError(f"where: expected at most {_MAX_FIELDS} fields, got {self._n_fields}.")
+        parts = [self._condition(name, value, depth) for name, value in where.items()]
+        return " AND ".join(parts) or "1"
+
+    def _condition(self, name: Any, wanted: Any, depth: int) -> str:
+        if name == "$not":
+            return f"NOT ({self.all_of(wanted, depth + 1)})"
+        if name in _COMBINE:
+            if not isinstance(wanted, (list, tuple)) or not wanted:
+                raise InputError(
+                    f"where: {name!r} expects a list of conditions, such as "
+                    f'{{{name!r}: [{{"lang": "fr"}}, {{"size": 3}}]}}, got {wanted!r}.'
+                )
+            parts = [f"({self.all_of(part, depth + 1)})" for part in wanted]
+            return f"({_COMBINE[name].join(parts)})"
+        return self._field(name, wanted)
+
+    def _field(self, name: Any, wanted: Any) -> str:
+        path = field_path(name)
+        tests = " AND ".join(self._tests(name, wanted))
+        if path in self._indexed:
+            test = tests.format(kind="kind", value="value", number="= 'number'")
+            return (
+                "items.key IN (SELECT key FROM fields "
+                f"WHERE field = {self._indexed[path]:d} AND ({test}))"
+            )
+        path = self._bind(path)
         kind, value = f"json_type(items.payload, {path})", f"json_extract(items.payload, {path})"
-        tests = self._tests(name, wanted)
-        scalar = " AND ".join(test.format(kind=kind, value=value) for test in tests)
-        element = " AND ".join(test.format(kind="each.type", value="each.value") for test in tests)
+        number = "IN ('integer', 'real')"
+        scalar = tests.format(kind=kind, value=value, number=number)
+        element = tests.format(kind="each.type", value="each.value", number=number)
         among = f"EXISTS (SELECT 1 FROM json_each(items.payload, {path}) AS each WHERE {element})"
-        return f"(CASE {kind} WHEN 'array' THEN {among} ELSE ({scalar}) END)"
+        return f"coalesce(CASE {kind} WHEN 'array' THEN {among} ELSE ({scalar}) END, 0)"
 
     def _tests(self, name: str, wanted: Any) -> list[str]:
         if not isinstance(wanted, Mapping):
@@ -89,7 +142,7 @@ class _Compiler:
             raise InputError(
                 f"where[{name!r}]: {operator!r} expects a number or a string, got {bound!r}."
             )
-        kind = "= 'text'" if isinstance(bound, str) else _NUMBER
+        kind = "= 'text'" if isinstance(bound, str) else "{number}"
         return f"({{kind}} {kind} AND {{value}} {_RANGES[operator]} {self._bind(bound)})"
 
     def _any_of(self, name: str, wanted: Any) -> str:
@@ -97,7 +150,7 @@ class _Compiler:
         tests = [f"{{kind}} = '{str(v).lower()}'" for v in (True, False) if _holds(values, v)]
         if _holds(values, None):
             tests.append("({kind} IS NULL OR {kind} = 'null')")
-        for kind, types in (("= 'text'", str), (_NUMBER, (int, float))):
+        for kind, types in (("= 'text'", str), ("{number}", (int, float))):
             chosen = [v for v in values if isinstance(v, types) and not isinstance(v, bool)]
             if chosen:
                 among = self._bind(json.dumps(chosen, ensure_ascii=False))
@@ -110,21 +163,6 @@ class _Compiler:
         name = f"w{len(self.parameters)}"
         self.parameters[name] = value
         return f":{name}"
-
-
-def _path(name: Any) -> str:
-    """A JSON path of quoted names: dots separate, every other character stands for itself."""
-    if not isinstance(name, str) or not all(name.split(".")):
-        raise InputError(
-            f"where: expected field names such as 'lang' or 'shop.city', got {name!r}."
-        )
-    if any(letter in '"\\' or letter < " " for letter in name):
-        raise InputError(
-            f"where: the field {name!r} holds a quote, backslash or control character, and such "
-            "fields cannot be filtered on. Store the value under another name."
-        )
-    _check_text(name, name)
-    return "$" + "".join(f'."{part}"' for part in name.split("."))
 
 
 def _scalar(name: str, value: Any) -> str | int | float | bool | None:
