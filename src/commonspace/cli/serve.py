@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Annotated
 
@@ -52,18 +52,22 @@ def serve(
         typer.Option(help="Requests a second of one key [default: none; 200 with keys]."),
     ] = None,
     upload_mb: Annotated[int, typer.Option(min=1, help="Of one uploaded file.")] = 16,
+    batch: Annotated[
+        int, typer.Option(min=1, help="Queries of concurrent searches answered together.")
+    ] = 64,
     access_log: Annotated[bool, typer.Option(help="Log every request.")] = True,
 ) -> None:
     """Answer searches over HTTP until interrupted; SIGHUP takes up new versions."""
     from commonspace.service.run import default_limits
     from commonspace.service.run import serve as run
 
+    limits = default_limits(with_keys=keys is not None, rate=rate, upload_mb=upload_mb)
     run(
         collections,
         host=host,
         port=port,
         keys=keys,
-        limits=default_limits(with_keys=keys is not None, rate=rate, upload_mb=upload_mb),
+        limits=replace(limits, batch=batch),
         model=model,
         media=media,
         read_only=read_only,

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
-from starlette.datastructures import UploadFile
+from starlette.datastructures import FormData, UploadFile
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
@@ -92,13 +92,17 @@ def query_values(request: Request, allowed: Sequence[str]) -> dict[str, list[str
 
 async def _read_form(request: Request, limits: Limits) -> tuple[bytes, list[bytes]]:
     try:
-        form = await request.form(
+        async with request.form(
             max_files=limits.files, max_fields=1, max_part_size=limits.body_bytes
-        )
+        ) as form:
+            return await _parts_of(form, limits)
     except Refused:
         raise
     except HTTPException as error:  # what the parser of forms raises, limits included
         raise Refused(400, "MalformedRequest", f"form: {error.detail}") from error
+
+
+async def _parts_of(form: FormData, limits: Limits) -> tuple[bytes, list[bytes]]:
     body, files = b"", []
     for name, value in form.multi_items():
         if name == "file" and isinstance(value, UploadFile):
@@ -107,7 +111,6 @@ async def _read_form(request: Request, limits: Limits) -> tuple[bytes, list[byte
             body = value.encode(errors="replace") if isinstance(value, str) else await value.read()
         else:
             raise InputError(f"form: expected files 'file' and a text 'request', got {name!r}.")
-    await form.close()
     return body, files
 
 

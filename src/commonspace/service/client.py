@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any
+from urllib.parse import urlsplit
 
 import numpy as np
 
@@ -47,12 +48,9 @@ class Client:
         self.collection = collection
         self._transport_error: type[Exception] = httpx.HTTPError
         headers = {} if key is None else {"Authorization": f"Bearer {key}"}
-        try:
-            self._http = httpx.Client(
-                base_url=url, headers=headers, timeout=timeout, transport=transport
-            )
-        except httpx.InvalidURL as error:
-            raise InputError(f"url: {error}.") from error
+        self._http = httpx.Client(
+            base_url=_checked(url), headers=headers, timeout=timeout, transport=transport
+        )
 
     def add(
         self,
@@ -234,6 +232,16 @@ class Client:
         if response.status_code < 400:
             return dict(answer)
         raise _error(answer, response.status_code)
+
+
+def _checked(url: str) -> str:
+    try:
+        parts = urlsplit(url)
+    except ValueError as error:
+        raise InputError(f"url: {error}.") from error
+    if parts.scheme not in ("http", "https") or not parts.netloc:
+        raise InputError(f"url: expected one such as 'http://127.0.0.1:8000', got {url!r}.")
+    return url
 
 
 def _dumps(content: JsonDict) -> bytes:
