@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
 import signal
 import subprocess
 import sys
@@ -56,13 +55,14 @@ class Server:
             self.process.send_signal(signal.SIGTERM)
         return self.process.wait(_START_SECONDS)
 
-    def resident_bytes(self) -> int:
-        """Memory that it holds now."""
+    def peak_bytes(self) -> int:
+        """The most memory that it ever held; 0 where the system does not tell."""
         try:
-            pages = int(Path(f"/proc/{self.process.pid}/statm").read_text().split()[1])
-        except (OSError, IndexError):
+            lines = Path(f"/proc/{self.process.pid}/status").read_text().splitlines()
+        except OSError:
             return 0
-        return pages * os.sysconf("SC_PAGE_SIZE")
+        found = [line.split()[1] for line in lines if line.startswith("VmHWM:")]
+        return 1024 * int(found[0]) if found else 0
 
     def __enter__(self) -> Server:
         return self

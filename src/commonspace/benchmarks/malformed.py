@@ -7,6 +7,7 @@ import struct
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator
+from functools import cache, partial
 
 import numpy as np
 
@@ -30,13 +31,13 @@ def malformed_uploads(count: int, *, seed: int = 0) -> Iterator[tuple[str, bytes
     check_range("count", count, low=1, integer=True)
     rng = np.random.default_rng(seed)
     good = [_picture(kind, rng) for kind in _KINDS]
-    bombs = [_png_bomb(4900), _png_bomb(6000), _text_bomb(), _zip_bomb()]
+    bombs = (partial(_png_bomb, 4900), partial(_png_bomb, 6000), _text_bomb, _zip_bomb)
     faults: dict[str, Callable[[], bytes]] = {
         "truncated": lambda: _truncated(good[rng.integers(len(good))], rng),
         "overwritten": lambda: _overwritten(good[rng.integers(len(good))], rng),
         "wrong type": lambda: _wrong_type(good, rng),
         "huge dimensions": lambda: _huge(good, rng),
-        "bomb": lambda: bombs[rng.integers(len(bombs))],
+        "bomb": lambda: bombs[rng.integers(len(bombs))](),
         "noise": lambda: rng.bytes(int(rng.integers(0, 5000))),
     }
     names = [*faults]
@@ -84,6 +85,7 @@ def _huge(good: list[bytes], rng: np.random.Generator) -> bytes:
     return bmp[:18] + struct.pack("<ii", side, side) + bmp[26:]
 
 
+@cache
 def _png_bomb(side: int) -> bytes:
     """Pixels that are all there, and unpack from a thousandth of their size."""
     row = zlib.compressobj(9)
@@ -91,12 +93,14 @@ def _png_bomb(side: int) -> bytes:
     return _png(side, side, rows)
 
 
+@cache
 def _text_bomb() -> bytes:
     """A small picture with a comment that is not."""
     text = _chunk(b"zTXt", b"a\0\0" + zlib.compress(bytes(_BOMB), 9))
     return _png(10, 10, zlib.compress(bytes(310)), text)
 
 
+@cache
 def _zip_bomb() -> bytes:
     out = io.BytesIO()
     with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as archive:

@@ -276,7 +276,7 @@ def serve(
     faults: Annotated[
         bool, typer.Option("--faults", help="Instead: malformed uploads, and kills while writing.")
     ] = False,
-    uploads: Annotated[int, typer.Option(min=1, help="Of --faults.")] = 1000,
+    uploads: Annotated[int, typer.Option(min=0, help="Of --faults.")] = 1000,
     kills: Annotated[int, typer.Option(min=0, help="Of --faults.")] = 50,
     seed: Annotated[int, typer.Option(min=0, help="Of vectors and faults.")] = 0,
     json: Json = False,

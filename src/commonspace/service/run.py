@@ -6,8 +6,8 @@ import asyncio
 import ipaddress
 import signal
 import socket
-from collections.abc import AsyncIterator, Iterable, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -82,7 +82,7 @@ def serve(
     )
     address = listening.getsockname()
     events.info("serving", extra={"fields": {"host": address[0], "port": address[1]}})
-    with listening:
+    with listening, _ends_in_peace():
         uvicorn.Server(config).run(sockets=[listening])
 
 
@@ -136,6 +136,18 @@ def _listen(host: str, port: int) -> socket.socket:
             f"cannot listen at {host}, port {port}: {error.strerror}. Name another --port."
         ) from error
     return listening
+
+
+@contextmanager
+def _ends_in_peace() -> Iterator[None]:
+    """Let SIGTERM and SIGINT end with exit code 0: uvicorn raises them again when it is done."""
+    asked = signal.SIGTERM, signal.SIGINT
+    before = [signal.signal(number, lambda *_: None) for number in asked]
+    try:
+        yield
+    finally:
+        for number, handler in zip(asked, before, strict=True):
+            signal.signal(number, handler)
 
 
 def _reopen_on_hangup(app: Any) -> None:
