@@ -8,12 +8,12 @@ from command_line import run
 
 COMMANDS = [
     (),
-    *(
-        (name,)
-        for name in "demo train add-modality evaluate encode index search data bench".split()
-    ),
+    *((name,) for name in "demo train add-modality evaluate encode index search".split()),
+    *((name,) for name in "serve keys data bench".split()),
     *(("data", name) for name in "list show import check".split()),
+    *(("keys", name) for name in "add list revoke".split()),
     ("bench", "evaluate"),
+    ("bench", "serve"),
 ]
 
 
