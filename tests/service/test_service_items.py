@@ -80,6 +80,8 @@ def test_a_collection_can_be_served_read_only(http):
         ({"id": ""}, 422),
         ({"id": "a", "x": "1"}, 422),
         ({"id": "a\0"}, 422),
+        ({"id": "a" * 600}, 422),
+        ({"id": "0", "modality": "a" * 600}, 422),
         ({"id": "0", "vectors": "maybe"}, 422),
         ({"id": "0", "modality": ["text", "image"]}, 422),
         ({"id": "0", "collection": "c"}, 404),

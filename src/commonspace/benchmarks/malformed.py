@@ -70,7 +70,8 @@ def _wrong_type(good: list[bytes], rng: np.random.Generator) -> bytes:
     """The head of one format and the rest of another, or no picture at all."""
     first, second = rng.integers(len(good), size=2)
     mixed = good[first][:16] + good[second][16:]
-    return [mixed, b"%PDF-1.7\n", b"<svg xmlns='x'/>", b"#!/bin/sh\n"][int(rng.integers(4))]
+    wrong: list[bytes] = [mixed, b"%PDF-1.7\n", b"<svg xmlns='x'/>", b"#!/bin/sh\n"]
+    return wrong[int(rng.integers(4))]
 
 
 def _huge(good: list[bytes], rng: np.random.Generator) -> bytes:
@@ -90,7 +91,7 @@ def _png_bomb(side: int) -> bytes:
     """Pixels that are all there, and unpack from a thousandth of their size."""
     row = zlib.compressobj(9)
     rows = b"".join(row.compress(bytes(1 + 3 * side)) for _ in range(side)) + row.flush()
-    return _png(side, side, rows)
+    return _png(side, side, bytes(rows))
 
 
 @cache

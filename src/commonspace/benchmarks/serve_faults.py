@@ -67,7 +67,8 @@ def _uploads(folder: Path, count: int, seed: int) -> Iterator[JsonDict]:
         fine = _send(server, [_picture(np.random.default_rng(seed))])
         if fine != 200:
             raise CommonspaceError(f"a picture that is well is answered with {fine}.")
-        before, answers = server.peak_bytes(), {}
+        before = server.peak_bytes()
+        answers: dict[str, Counter[int]] = {}
         for fault, data in malformed_uploads(count, seed=seed):
             answers.setdefault(fault, Counter())[_send(server, [data])] += 1
         peak, alive = server.peak_bytes(), server.process.poll() is None
@@ -110,8 +111,8 @@ def _make_store(folder: Path) -> None:
         path.write_bytes(_picture(rng))
     x = {"image": np.array([str(path) for path in paths]), "text": np.array(["a", "b"] * 3)}
     raw = Dataset.from_arrays(x, ["a", "b"] * 3)
-    encoders = {"image": EfficientNetLite0Encoder(size=32), "text": HashTextEncoder(dim=64)}
-    data = encode_raw(raw, {name: encoder.spec() for name, encoder in encoders.items()})
+    image, text = EfficientNetLite0Encoder(size=32).spec(), HashTextEncoder(dim=64).spec()
+    data = encode_raw(raw, {"image": image, "text": text})
     model = Ridge(dim=_DIM).fit(data)
     save(model, folder / "model")
     splits = Splits({"all": raw}, "things")

@@ -50,13 +50,15 @@ def parse(body: bytes, model: type[M]) -> M:
     try:
         return model.model_validate_json(body or b"{}")
     except ValidationError as error:
-        first = error.errors(include_url=False, include_input=False)[0]
-        if first["type"] == "json_invalid":
-            raise Refused(400, "MalformedRequest", f"body: {first['msg']}.") from error
-        place = ".".join(str(part) for part in first["loc"] if part not in ("one", "many"))
-        said = first["msg"].removeprefix("Value error, ")
-        more = f" ({error.error_count()} problems in all)" if error.error_count() > 1 else ""
-        raise InputError(f"{place or 'body'}: {said}{more}.") from error
+        raise _wrong(error) from error
+
+
+def checked(values: Mapping[str, Any], model: type[M]) -> M:
+    """Take values of a query string as one kind of request, or say which one is wrong."""
+    try:
+        return model.model_validate(values)
+    except ValidationError as error:
+        raise _wrong(error) from error
 
 
 def json_answer(content: Any, status: int = 200) -> Response:
@@ -88,6 +90,17 @@ def query_values(request: Request, allowed: Sequence[str]) -> dict[str, list[str
             raise InputError(f"{name}: expected a text, got {value!r}.")
         values.setdefault(name, []).append(value)
     return values
+
+
+def _wrong(error: ValidationError) -> Exception:
+    """What to tell of the first problem."""
+    first = error.errors(include_url=False, include_input=False)[0]
+    if first["type"] == "json_invalid":
+        return Refused(400, "MalformedRequest", f"body: {first['msg']}.")
+    place = ".".join(str(part) for part in first["loc"] if part not in ("one", "many"))
+    said = first["msg"].removeprefix("Value error, ")
+    more = f" ({error.error_count()} problems in all)" if error.error_count() > 1 else ""
+    return InputError(f"{place or 'body'}: {said}{more}.")
 
 
 async def _read_form(request: Request, limits: Limits) -> tuple[bytes, list[bytes]]:

@@ -11,6 +11,7 @@ from fastapi import APIRouter, Request, Response
 from commonspace.checks import as_features
 from commonspace.errors import InputError, NotFoundError
 from commonspace.service.bodies import (
+    checked,
     json_answer,
     lines_answer,
     query_values,
@@ -117,8 +118,8 @@ def _from_query(request: Request, *more: str) -> ItemsRequest:
     flag = values.get("vectors", ["false"])[0]
     if flag not in ("true", "false"):
         raise InputError(f"vectors: expected true or false, got {flag!r}.")
-    one = {name: values[name][0] for name in ("modality", "collection") if name in values}
-    return ItemsRequest(ids=values["id"], vectors=flag == "true", **one)
+    one: JsonDict = {name: values[name][0] for name in ("modality", "collection") if name in values}
+    return checked({**one, "ids": values["id"], "vectors": flag == "true"}, ItemsRequest)
 
 
 def _stored(collection: Collection, ask: ItemsRequest) -> list[JsonDict]:
