@@ -155,6 +155,27 @@ def test_a_mistake_of_ours_is_logged_and_not_told(http, caplog, monkeypatch):
     assert "ZeroDivisionError: inside" in line["error"]
 
 
+def test_a_page_is_served_beside_the_endpoints(store, tmp_path, monkeypatch):
+    from commonspace.service import KeyFile, app
+
+    (tmp_path / "page").mkdir()
+    (tmp_path / "page" / "index.html").write_text("<h1>here</h1>")
+    (tmp_path / "secret").write_text("secret")
+    monkeypatch.setattr(app, "_PAGE", tmp_path / "page")
+    keys = KeyFile(tmp_path / "keys.json")
+    keys.add("ann")
+    made = app.create_app(store.collection, read_only=True, keys=keys)
+    with running(made) as address, httpx.Client(base_url=address) as http:
+        page = http.get("/")
+        assert (
+            page.text == "<h1>here</h1>"
+            and "default-src" in page.headers["content-security-policy"]
+        )
+        for path in ("/../secret", "/%2e%2e/secret", "/..%2fsecret", "/none.html"):
+            assert http.get(path).status_code == 404
+        assert http.get("/v1/collections").status_code == 401
+
+
 def test_metrics_count_requests_and_items(store):
     from prometheus_client.parser import text_string_to_metric_families
 

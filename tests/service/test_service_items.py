@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import io
+import json
 
 import httpx
 import numpy as np
@@ -10,6 +11,7 @@ from serving import code_of, running
 
 from commonspace.service import Limits, create_app
 from commonspace.store.collection import Collection
+from commonspace.store.pipelines import query_vector
 
 ROW = [1.0, 0, 0, 0, 0, 0, 0, 0.5]
 
@@ -48,6 +50,22 @@ def test_texts_and_features_are_encoded_by_the_model(writable, store):
     got = writable.get("/v1/items", params={"id": "c", "vectors": "true"}).json()
     expected = store.model().transform("image", x)[0]
     np.testing.assert_array_equal(np.float32(got["items"][0]["vector"]), expected)
+
+
+def test_uploaded_pictures_become_items(writable, store):
+    paths = [store.pictures / "0.png", store.pictures / "5.png"]
+    rows = [{"id": f"new-{n}", "file": 1 - n, "payload": {"n": n}} for n in range(2)]
+    form = {"request": json.dumps({"modality": "image", "items": rows})}
+    files = [("file", path.read_bytes()) for path in paths]
+    assert writable.post("/v1/items", data=form, files=files).json()["added"] == 2
+    got = writable.get("/v1/items", params={"id": ["new-1", "new-0"], "vectors": "true"}).json()
+    for item, path in zip(got["items"], paths, strict=True):
+        expected = query_vector(store.model(), image=path)[0]
+        np.testing.assert_array_equal(np.float32(item["vector"]), expected)
+    form = {"request": json.dumps({"modality": "text", "items": rows})}
+    assert writable.post("/v1/items", data=form, files=files).status_code == 422
+    form = {"request": json.dumps({"modality": "image", "items": rows})}
+    assert writable.post("/v1/items", data=form, files=files[:1]).status_code == 422
 
 
 def test_a_batch_is_stored_whole_or_not_at_all(writable):

@@ -30,19 +30,17 @@ async def read_json(request: Request, model: type[M]) -> M:
     return parse(await request.body(), model)
 
 
-async def read_either(
-    request: Request, model: type[M], limits: Limits
-) -> tuple[M, list[bytes], bool]:
+async def read_either(request: Request, model: type[M], limits: Limits) -> tuple[M, list[bytes]]:
     """Read a JSON body, or a form of ``request`` (JSON) and files ``file``.
 
     Returns:
-        The request, the bytes of the files, and whether it was a form.
+        The request, and the bytes of the files.
     """
     if _media_type(request) == FORM:
         body, files = await _read_form(request, limits)
-        return parse(body, model), files, True
+        return parse(body, model), files
     _check_type(request, JSON, FORM)
-    return parse(await request.body(), model), [], False
+    return parse(await request.body(), model), []
 
 
 def parse(body: bytes, model: type[M]) -> M:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
@@ -15,12 +16,15 @@ from commonspace.service.bodies import (
     json_answer,
     lines_answer,
     query_values,
+    read_either,
     read_json,
     wants_lines,
 )
 from commonspace.service.errors import Refused, too_large
 from commonspace.service.lifecycle import Served, Version, in_thread
+from commonspace.service.limits import Limits
 from commonspace.service.openapi import body_of, parameters
+from commonspace.service.queries import file_vector
 from commonspace.service.schema import Added, AddRequest, Deleted, ItemsAnswer, ItemsRequest
 from commonspace.service.state import State, state_of
 from commonspace.store.collection import Collection
@@ -28,24 +32,27 @@ from commonspace.types import AnyArray, Float32Array, JsonDict
 
 router = APIRouter(tags=["items"])
 
-_KINDS = ("vector", "features", "text")
+_KINDS = ("vector", "features", "text", "file")
 _COLLECTION = "Its name; needed if there are several."
 _WHICH = {"id": "Of the item; may be repeated.", "modality": "One, instead of all."}
 _WHICH["collection"] = _COLLECTION
 
 
-@router.post("/v1/items", response_model=Added, openapi_extra=body_of("AddRequest"))
+@router.post("/v1/items", response_model=Added, openapi_extra=body_of("AddRequest", form=True))
 async def add(request: Request) -> Response:
     """Add items, or replace those of the same id and modality; all are durable, or none is there.
 
-    Give each item a `vector` of the space, or `features` or a `text` that the model encodes.
+    Give each item a `vector` of the space, or `features`, a `text` or a `file` that the model
+    encodes; files come in a form, with this JSON in its text field `request`.
     """
     state = state_of(request)
-    ask = await read_json(request, AddRequest)
+    ask, files = await read_either(request, AddRequest, state.limits)
     _check_many(len(ask.items), state)
     served = _writable(state.shelf[ask.collection])
     with served.lease() as version:
-        rows = await in_thread(state.shelf.threads.encoding, _rows, version, ask)
+        rows = await in_thread(
+            state.shelf.threads.encoding, _rows, version, ask, files, state.limits
+        )
         store = partial(
             version.collection.add,
             [item.id for item in ask.items],
@@ -133,7 +140,9 @@ def _stored(collection: Collection, ask: ItemsRequest) -> list[JsonDict]:
     return items
 
 
-def _rows(version: Version, ask: AddRequest) -> Float32Array:
+def _rows(
+    version: Version, ask: AddRequest, files: Sequence[bytes], limits: Limits
+) -> Float32Array:
     """Vectors of new items, in their order."""
     kinds = {
         tuple(kind for kind in _KINDS if getattr(item, kind) is not None) for item in ask.items
@@ -145,6 +154,9 @@ def _rows(version: Version, ask: AddRequest) -> Float32Array:
     if kind[0] == "vector":
         dim = version.collection.space.dim
         return as_features(values, where="item vectors", n_features=dim)
+    if kind[0] == "file":
+        rows = [file_vector(version, place, files, ask.modality, limits) for place in values]
+        return np.concatenate(rows)
     x = _features_of(version.model, ask.modality, values) if kind[0] == "text" else values
     vectors: Float32Array = version.model.transform(ask.modality, as_features(x, where="features"))
     return vectors

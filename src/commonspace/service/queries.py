@@ -52,6 +52,28 @@ def mixed_vector(
     return np.asarray(total, np.float32)
 
 
+def file_vector(
+    version: Version, place: int, files: Sequence[bytes], modality: str | None, limits: Limits
+) -> Float32Array:
+    """Return the vector of an uploaded picture, shape (1, dim).
+
+    Raises:
+        Refused: No picture, or one that is too large.
+        InputError: No such upload, damaged, or no modality reads pictures.
+    """
+    from commonspace.store.pipelines import query_vector
+
+    where = f"file {place}"
+    if place >= len(files):
+        raise InputError(f"{where}: there are {len(files)} uploads, numbered from 0.")
+    if kind_of(files[place], where=where) != "image":
+        raise Refused(
+            415, "UnsupportedMedia", f"{where}: no picture, and no encoder here reads it."
+        )
+    picture: Any = open_picture(files[place], limits, where=where)
+    return query_vector(version.model, image=picture, modality=modality)
+
+
 def _vector(version: Version, part: Part, files: Sequence[bytes], limits: Limits) -> Float32Array:
     if part.vector is not None:
         dim = version.collection.space.dim
@@ -61,26 +83,11 @@ def _vector(version: Version, part: Part, files: Sequence[bytes], limits: Limits
     if part.item is not None:
         return item_vector(version.collection, part.item, part.modality)
     if part.file is not None:
-        return _of_file(version, part, files, limits)
+        return file_vector(version, part.file, files, part.modality, limits)
     raw: dict[str, Any] = {"text": part.text}
     if part.features is not None:
         raw = {"features": np.array([part.features], np.float32)}
     return query_vector(version.model, **raw, modality=part.modality)
-
-
-def _of_file(version: Version, part: Part, files: Sequence[bytes], limits: Limits) -> Float32Array:
-    from commonspace.store.pipelines import query_vector
-
-    where = f"file {part.file}"
-    if part.file is None or part.file >= len(files):
-        raise InputError(f"{where}: there are {len(files)} uploads, numbered from 0.")
-    data = files[part.file]
-    if kind_of(data, where=where) != "image":
-        raise Refused(
-            415, "UnsupportedMedia", f"{where}: no picture, and no encoder here reads it."
-        )
-    picture: Any = open_picture(data, limits, where=where)
-    return query_vector(version.model, image=picture, modality=part.modality)
 
 
 def _unit(vector: Float32Array) -> Float32Array:

@@ -117,12 +117,15 @@ class SearchAnswer(_Model):
 
 
 class NewItem(_Model):
-    """An item to add: a vector of the space, or features or a text that the model encodes."""
+    """An item to add: a vector of the space, or what the model encodes."""
 
     id: _Name
     vector: _Vector | None = None
     features: _Vector | None = None
     text: Annotated[str, Field(max_length=100_000)] | None = None
+    file: Annotated[
+        int | None, Field(ge=0, description="An uploaded file by its place, from 0.")
+    ] = None
     payload: dict[str, Any] | None = None
 
 

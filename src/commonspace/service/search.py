@@ -38,7 +38,7 @@ async def search(request: Request) -> Response:
     line, with the number of their query and their rank.
     """
     state = state_of(request)
-    ask, files, _ = await read_either(request, SearchRequest, state.limits)
+    ask, files = await read_either(request, SearchRequest, state.limits)
     parts = _parts(ask, files, state.limits)
     with state.shelf[ask.collection].lease() as version:
         try:
