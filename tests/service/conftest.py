@@ -10,7 +10,7 @@ import httpx
 import numpy as np
 import pytest
 from PIL import Image
-from serving import running
+from serving import client_of, running
 
 from commonspace.data import Dataset, Splits
 from commonspace.encoders import EfficientNetLite0Encoder, HashTextEncoder
@@ -75,7 +75,7 @@ def url(store) -> Iterator[str]:
 
 @pytest.fixture(scope="session")
 def http(url) -> Iterator[httpx.Client]:
-    with httpx.Client(base_url=url) as client:
+    with client_of(url) as client:
         yield client
 
 
@@ -83,7 +83,7 @@ def http(url) -> Iterator[httpx.Client]:
 def writable(store, tmp_path) -> Iterator[httpx.Client]:
     """A service over a copy of the store."""
     app = create_app(store.copy(tmp_path / "things"), media=store.pictures)
-    with running(app) as address, httpx.Client(base_url=address) as client:
+    with running(app) as address, client_of(address) as client:
         yield client
 
 

@@ -8,9 +8,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+import httpx
 import uvicorn
 
 from commonspace.service.run import _listen
+
+PATIENCE = 120.0  # seconds
 
 
 @contextmanager
@@ -32,6 +35,11 @@ def running(app: Any, **settings: Any) -> Iterator[str]:
         server.should_exit = True
         thread.join()
         listening.close()
+
+
+def client_of(address: str) -> httpx.Client:
+    """A client that waits for a machine that is busy."""
+    return httpx.Client(base_url=address, timeout=PATIENCE)
 
 
 def code_of(response: Any) -> str:

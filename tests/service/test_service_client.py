@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from serving import running
+from serving import PATIENCE, running
 
 import commonspace as cs
 from commonspace.errors import InputError, NotFoundError, ServiceError
@@ -15,7 +15,7 @@ from commonspace.store.pipelines import query_vector
 def pair(store, tmp_path):
     """A client, and the collection as another process sees it."""
     folder = store.copy(tmp_path / "things")
-    with running(create_app(folder)) as address, cs.Client(address) as client:
+    with running(create_app(folder)) as address, cs.Client(address, timeout=PATIENCE) as client:
         with Collection.open(folder, read_only=True) as collection:
             yield client, collection
 

@@ -5,9 +5,8 @@ import logging
 import socket
 import time
 
-import httpx
 import pytest
-from serving import code_of, running
+from serving import client_of, code_of, running
 
 from commonspace.errors import InputError
 from commonspace.service import Limits, create_app
@@ -23,7 +22,7 @@ def limited(store):
     @contextmanager
     def made(**limits):
         app = create_app(store.collection, read_only=True, limits=Limits(**limits))
-        with running(app) as address, httpx.Client(base_url=address) as http:
+        with running(app) as address, client_of(address) as http:
             yield http
 
     return made
@@ -165,7 +164,7 @@ def test_a_page_is_served_beside_the_endpoints(store, tmp_path, monkeypatch):
     keys = KeyFile(tmp_path / "keys.json")
     keys.add("ann")
     made = app.create_app(store.collection, read_only=True, keys=keys)
-    with running(made) as address, httpx.Client(base_url=address) as http:
+    with running(made) as address, client_of(address) as http:
         page = http.get("/")
         assert (
             page.text == "<h1>here</h1>"
@@ -180,7 +179,7 @@ def test_metrics_count_requests_and_items(store):
     from prometheus_client.parser import text_string_to_metric_families
 
     app = create_app(store.collection, read_only=True)
-    with running(app) as address, httpx.Client(base_url=address) as http:
+    with running(app) as address, client_of(address) as http:
         for _ in range(3):
             http.post("/v1/search", json={"vectors": [[1.0] * 8] * 2})
         http.get("/nothing/here")

@@ -3,11 +3,10 @@ from __future__ import annotations
 import io
 import json
 
-import httpx
 import numpy as np
 import pytest
 from PIL import Image
-from serving import code_of, running
+from serving import client_of, code_of, running
 
 from commonspace.service import Limits, create_app
 from commonspace.store.collection import Collection
@@ -112,7 +111,7 @@ def test_a_wrong_question_for_items_says_so(http, params, status):
 
 def test_too_many_items_are_refused(store):
     app = create_app(store.collection, read_only=True, limits=Limits(items=2))
-    with running(app) as address, httpx.Client(base_url=address) as http:
+    with running(app) as address, client_of(address) as http:
         response = http.post("/v1/items/get", json={"ids": ["0", "1", "2"]})
         assert response.status_code == 413 and code_of(response) == "TooLarge"
 
@@ -143,7 +142,7 @@ def test_only_files_of_the_named_folder_are_shown(store, tmp_path):
     (shown / "link.png").symlink_to(outside)
     wrong = ["../secret.png", str(outside), "link.png", "text.png", "/etc/passwd", "a\0b", "", "."]
     app = create_app(store.copy(tmp_path / "things"), media=shown)
-    with running(app) as address, httpx.Client(base_url=address) as http:
+    with running(app) as address, client_of(address) as http:
         paths = [*wrong, 7, ["in.png"], "in.png", str(shown / "in.png")]
         for number, path in enumerate(paths):
             add(http, {"id": f"p{number}", "vector": ROW, "payload": {"path": path}})
@@ -152,8 +151,9 @@ def test_only_files_of_the_named_folder_are_shown(store, tmp_path):
 
 
 def test_without_a_named_folder_no_file_is_shown(store):
-    with running(create_app(store.collection, read_only=True)) as address:
-        assert httpx.get(f"{address}/v1/items/media", params={"id": "3"}).status_code == 404
+    app = create_app(store.collection, read_only=True)
+    with running(app) as address, client_of(address) as http:
+        assert http.get("/v1/items/media", params={"id": "3"}).status_code == 404
 
 
 # ---------------------------------------------------------------- Collection.get

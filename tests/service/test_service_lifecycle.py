@@ -9,10 +9,9 @@ import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 
-import httpx
 import numpy as np
 import pytest
-from serving import running
+from serving import client_of, running
 
 from commonspace.benchmarks.loopback import Caller, Server, request_bytes
 from commonspace.benchmarks.serve_faults import bench_faults
@@ -100,7 +99,7 @@ def test_a_new_version_is_taken_up_under_load(versions):
     seen, stop = [], threading.Event()
 
     def search(address):
-        with httpx.Client(base_url=address) as http:
+        with client_of(address) as http:
             while not stop.is_set():
                 found = http.post("/v1/search", json={"vectors": [[1.0] * 4] * 3, "k": 20})
                 assert found.status_code == 200, found.text
@@ -108,7 +107,7 @@ def test_a_new_version_is_taken_up_under_load(versions):
 
     with running(create_app(versions / "now")) as address, ThreadPoolExecutor(4) as threads:
         callers = [threads.submit(search, address) for _ in range(4)]
-        with httpx.Client(base_url=address) as http:
+        with client_of(address) as http:
             for name in ("two", "one", "two"):
                 point(versions / "now", versions / name)
                 done = http.post("/v1/collections/reopen", json={})
@@ -130,10 +129,10 @@ def test_a_new_version_is_taken_up_under_load(versions):
 
 def test_a_version_that_does_not_open_changes_nothing(versions):
     (versions / "broken").mkdir()
-    with running(create_app(versions / "now")) as address:
+    with running(create_app(versions / "now")) as address, client_of(address) as http:
         point(versions / "now", versions / "broken")
-        assert httpx.post(f"{address}/v1/collections/reopen", json={}).status_code == 404
-        found = httpx.post(f"{address}/v1/search", json={"vectors": [[1.0] * 4], "k": 1})
+        assert http.post("/v1/collections/reopen", json={}).status_code == 404
+        found = http.post("/v1/search", json={"vectors": [[1.0] * 4], "k": 1})
         assert found.json()["hits"][0][0]["payload"] == {"of": "one"}
 
 
@@ -214,9 +213,9 @@ def test_a_search_may_not_take_too_long(versions, monkeypatch):
         time.sleep(0.5)
 
     app = create_app(versions / "one", limits=Limits(seconds=0.1))
-    with running(app) as address:
+    with running(app) as address, client_of(address) as http:
         monkeypatch.setattr(Collection, "search_text", slow)
-        response = httpx.post(f"{address}/v1/search", json={"words": "a"})
+        response = http.post("/v1/search", json={"words": "a"})
     assert response.status_code == 408 and "took too long" in response.text
 
 

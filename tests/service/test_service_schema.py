@@ -12,13 +12,13 @@ import pytest
 import schemathesis
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
-from serving import running
+from serving import PATIENCE, client_of, running
 
 from commonspace.service import create_app
 from commonspace.service.limits import Limits
 from commonspace.service.schema import AddRequest, ItemsRequest, SearchRequest
 
-EXAMPLES = int(os.environ.get("SCHEMA_EXAMPLES", "4"))
+EXAMPLES = int(os.environ.get("SCHEMA_EXAMPLES", "3"))
 
 
 @pytest.fixture(scope="module")
@@ -32,9 +32,8 @@ def fresh(store, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def document(fresh):
-    import httpx
-
-    return httpx.get(f"{fresh}/openapi.json").json()
+    with client_of(fresh) as http:
+        return http.get("/openapi.json").json()
 
 
 def operations():
@@ -80,7 +79,7 @@ def test_generated_requests_meet_no_mistake_of_ours(wanted, document, fresh):
     )
     @given(case=st.one_of([operation.as_strategy(generation_mode=mode) for mode in modes]))
     def ask(case):
-        response = case.call()
+        response = case.call(timeout=PATIENCE)
         assert response.status_code < 500, (case.as_curl_command(), response.text)
         if response.status_code >= 400 and response.headers["content-type"] == "application/json":
             assert set(response.json()["error"]) == {"code", "message", "request_id"}

@@ -4,7 +4,7 @@ import json
 
 import numpy as np
 import pytest
-from serving import code_of, running
+from serving import client_of, code_of, running
 
 from commonspace.service import Limits, create_app
 from commonspace.store.collection import Collection
@@ -180,13 +180,12 @@ def test_folders_are_called_by_their_name(http, store):
 
 
 def test_a_collection_without_a_model_is_searched_by_vectors(store, tmp_path):
-    import httpx
 
     with Collection.create(tmp_path / "bare", space=store.model().space_) as collection:
         collection.add(["a"], np.eye(8)[:1], modality="text")
     folders = {"bare": tmp_path / "bare", "things": store.collection}
     app = create_app(folders, read_only=True, limits=Limits(batch=1))
-    with running(app) as address, httpx.Client(base_url=address) as http:
+    with running(app) as address, client_of(address) as http:
         found = ask(http, collection="bare", vectors=np.eye(8)[:1].tolist())
         assert [hit["id"] for hit in found["hits"][0]] == ["a"]
         wrong = http.post("/v1/search", json={"collection": "bare", "query": {"text": "a"}})

@@ -73,7 +73,7 @@ def open_picture(data: bytes, limits: Limits, *, where: str) -> Any:
     """Decode a picture, its first frame if it moves, or say why not.
 
     Returns:
-        A PIL image in RGBA.
+        A PIL image, loaded, of mode L, RGB or RGBA.
 
     Raises:
         Refused: Not a picture, or more pixels than the limits allow.
@@ -90,7 +90,8 @@ def open_picture(data: bytes, limits: Limits, *, where: str) -> Any:
             _check_pixels(image.size, limits, where)
             image.load()
             _check_pixels(image.size, limits, where)
-            return image.convert("RGBA")  # as every encoder of pictures does first
+            plain = image.mode in ("L", "RGB", "RGBA")
+            return image if plain else image.convert("RGBA")  # what is odd fails here
     except (InputError, Refused):
         raise
     except module.DecompressionBombError as error:
