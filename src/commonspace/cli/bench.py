@@ -4,16 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from commonspace.cli.arguments import DataRoot, Json, parse_pairs
-from commonspace.cli.output import plain, print_json, print_line, print_table
+from commonspace.cli.output import print_benchmark as _show
+from commonspace.cli.output import say as _say
 from commonspace.errors import InputError
-
-if TYPE_CHECKING:
-    from commonspace.types import JsonDict
 
 Sets = Annotated[
     list[str] | None,
@@ -111,11 +109,11 @@ def recipe(
     json: Json = False,
 ) -> None:
     """Score methods on data sets, over several seeds and with paired tests."""
-    from commonspace.benchmarks.recipe import METHODS, SETS, bench_recipe
+    from commonspace.benchmarks.recipe import COMPARED, SETS, bench_recipe
 
     result = bench_recipe(
         sets=sets or SETS,
-        methods=methods or tuple(METHODS),
+        methods=methods or COMPARED,
         seeds=seeds,
         root=data_root,
         cells=cells,
@@ -198,6 +196,32 @@ def codes(
     _show(result, json)
 
 
+@app.command(epilog="Example: commonspace bench inspect --set wikipedia --model SM --seeds 1")
+def inspect(
+    sets: Sets = None,
+    models: Annotated[
+        list[str] | None,
+        typer.Option("--model", metavar="NAME", help="SM or SDML.fast; may be repeated."),
+    ] = None,
+    seeds: Seeds = 3,
+    train: Annotated[bool, typer.Option(help="Train on wrong labels too.")] = True,
+    data_root: DataRoot = None,
+    json: Json = False,
+) -> None:
+    """Plant faults in spaces and count which of them inspect finds."""
+    from commonspace.benchmarks.inspect import MODELS, SETS, bench_inspect
+
+    result = bench_inspect(
+        sets=sets or SETS,
+        models=models or tuple(MODELS),
+        seeds=seeds,
+        train=train,
+        root=data_root,
+        say=_say,
+    )
+    _show(result, json)
+
+
 @app.command(epilog="Example: commonspace bench pixels --set coco_raw --epochs 5")
 def pixels(
     set_: Annotated[
@@ -266,10 +290,6 @@ def sequential(
     _show(result, json)
 
 
-def _say(line: str) -> None:
-    typer.echo(plain(line), err=True)
-
-
 def _widths(features: Sequence[str]) -> dict[str, int]:
     widths: dict[str, int] = {}
     for name, text in parse_pairs("--features", features).items():
@@ -277,21 +297,3 @@ def _widths(features: Sequence[str]) -> dict[str, int]:
             raise InputError(f"--features: expected a whole number above 0, got {text!r}.")
         widths[name] = int(text)
     return widths
-
-
-def _show(result: JsonDict, as_json: bool) -> None:
-    if as_json:
-        return print_json(result)
-    _print_rows(result["rows"])
-    for more in ("tests", "sizes"):
-        if result.get(more):
-            print_line()
-            _print_rows(result[more])
-    for name, value in result["ratios"].items():
-        print_line(f"{name}: {value:.3g}")
-    return None
-
-
-def _print_rows(rows: Sequence[JsonDict]) -> None:
-    header = list(dict.fromkeys(key for row in rows for key in row))
-    print_table(header, [[row.get(key) for key in header] for row in rows])

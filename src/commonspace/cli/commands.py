@@ -4,7 +4,22 @@ from __future__ import annotations
 
 import typer
 
-from commonspace.cli import bench, data, demo, evaluate, examples, search, serve, train
+from commonspace.cli import (
+    bench,
+    budgets,
+    data,
+    demo,
+    evaluate,
+    examples,
+    inspect,
+    labels,
+    loads,
+    reproduce,
+    search,
+    serve,
+    train,
+    tune,
+)
 from commonspace.cli.errors import Commands
 
 app = typer.Typer(
@@ -21,10 +36,16 @@ app = typer.Typer(
 demo.register(app)
 app.add_typer(data.app, name="data")
 train.register(app)
+tune.register(app)
 evaluate.register(app)
+inspect.register(app)
 examples.register(app)
 search.register(app)
 serve.register(app)
+labels.register(bench.app)
+budgets.register(bench.app)
+loads.register(bench.app)
+reproduce.register(app)
 app.add_typer(bench.app, name="bench")
 
 
