@@ -11,8 +11,9 @@ from PIL import Image
 from serving import client_of, code_of, running
 
 from commonspace.benchmarks.malformed import malformed_uploads
+from commonspace.errors import InputError
 from commonspace.service import Limits, create_app
-from commonspace.service.uploads import sniff
+from commonspace.service.uploads import sniff, stored
 
 
 def upload(http, *files):
@@ -60,6 +61,15 @@ def test_other_files_are_refused_by_their_bytes(http):
     for data in others:
         response = upload(http, data)
         assert response.status_code == 415 and code_of(response) == "UnsupportedMedia"
+
+
+def test_a_sound_is_read_from_a_file_that_is_gone_then():
+    wav = b"RIFF\x24\0\0\0WAVEfmt " + bytes(40)
+    with stored(wav) as path:
+        assert path.read_bytes() == wav and path.suffix == ".wav"
+    assert not path.exists()
+    with pytest.raises(InputError), stored(b"%PDF"):
+        pass
 
 
 def test_size_is_read_from_the_header_before_anything_is_decoded(http):
