@@ -28,6 +28,7 @@ def test_keys_are_made_listed_and_revoked(tmp_path):
         (("serve", "{}/c", "--host", "0.0.0.0"), "needs keys"),
         (("serve", "{}/c", "--host", "0.0.0.0", "--keys", "{}/none.json"), "none.json"),
         (("serve", "{}/c", "{}/d/../c"), "same name"),
+        (("serve", "{}/c", "--port", "0"), "is not a collection"),
     ],
 )
 def test_mistakes_are_named(arguments, words, tmp_path):
