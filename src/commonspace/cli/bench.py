@@ -9,8 +9,7 @@ from typing import Annotated
 import typer
 
 from commonspace.cli.arguments import DataRoot, Json, parse_pairs
-from commonspace.cli.output import print_benchmark as _show
-from commonspace.cli.output import say as _say
+from commonspace.cli.output import print_benchmark, say
 from commonspace.errors import InputError
 
 Sets = Annotated[
@@ -54,7 +53,7 @@ def evaluate(
         memory=memory,
         seed=seed,
     )
-    _show(result, json)
+    print_benchmark(result, json)
 
 
 @app.command(epilog="Example: commonspace bench train --features image=4096 --features text=300")
@@ -90,7 +89,7 @@ def train(
         effort=effort,
         seed=seed,
     )
-    _show(result, json)
+    print_benchmark(result, json)
 
 
 @app.command(epilog="Example: commonspace bench recipe --set wikipedia --method SDML --seeds 1")
@@ -118,9 +117,9 @@ def recipe(
         root=data_root,
         cells=cells,
         jobs=jobs,
-        say=_say,
+        say=say,
     )
-    _show(result, json)
+    print_benchmark(result, json)
 
 
 @app.command(epilog="Example: commonspace bench ablation --set wikipedia --without dropout")
@@ -147,9 +146,9 @@ def ablation(
         seeds=seeds,
         root=data_root,
         cells=cells,
-        say=_say,
+        say=say,
     )
-    _show(result, json)
+    print_benchmark(result, json)
 
 
 @app.command(epilog="Example: commonspace bench codes --set wikipedia --bits 32 --seeds 1")
@@ -191,9 +190,9 @@ def codes(
         root=data_root,
         cells=cells,
         plots=plots,
-        say=_say,
+        say=say,
     )
-    _show(result, json)
+    print_benchmark(result, json)
 
 
 @app.command(epilog="Example: commonspace bench inspect --set wikipedia --model SM --seeds 1")
@@ -217,9 +216,9 @@ def inspect(
         seeds=seeds,
         train=train,
         root=data_root,
-        say=_say,
+        say=say,
     )
-    _show(result, json)
+    print_benchmark(result, json)
 
 
 @app.command(epilog="Example: commonspace bench pixels --set coco_raw --epochs 5")
@@ -250,9 +249,9 @@ def pixels(
         epochs=epochs,
         seeds=seeds,
         root=data_root,
-        say=_say,
+        say=say,
     )
-    _show(result, json)
+    print_benchmark(result, json)
 
 
 @app.command(epilog="Example: commonspace bench sequential --set digits --orders 5 --plot out.png")
@@ -285,9 +284,9 @@ def sequential(
         root=data_root,
         cells=cells,
         plot=plot,
-        say=_say,
+        say=say,
     )
-    _show(result, json)
+    print_benchmark(result, json)
 
 
 def _widths(features: Sequence[str]) -> dict[str, int]:

@@ -6,6 +6,7 @@ import typer
 
 from commonspace.cli import (
     bench,
+    bench_search,
     budgets,
     data,
     demo,
@@ -42,6 +43,7 @@ inspect.register(app)
 examples.register(app)
 search.register(app)
 serve.register(app)
+bench_search.register(bench.app)
 labels.register(bench.app)
 budgets.register(bench.app)
 loads.register(bench.app)
