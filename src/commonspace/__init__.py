@@ -13,11 +13,13 @@ if TYPE_CHECKING:
     from commonspace.data import Dataset, Labels, load_dataset
     from commonspace.evaluation import Protocol, Report, evaluate, inspect
     from commonspace.methods import MSDMML, SDML, SM, SPDQ, Ridge, Sequential
+    from commonspace.service import Client
     from commonspace.space import Space
     from commonspace.store.collection import Collection
     from commonspace.store.models import load, save
 
 _HOMES = {
+    "Client": "commonspace.service",
     "Collection": "commonspace.store.collection",
     "Dataset": "commonspace.data",
     "Labels": "commonspace.data",
@@ -42,6 +44,7 @@ __all__ = [
     "SDML",
     "SM",
     "SPDQ",
+    "Client",
     "Collection",
     "Dataset",
     "Labels",

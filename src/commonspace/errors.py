@@ -10,6 +10,7 @@
     ├── NotFittedError (AttributeError)     a method is used before ``fit``
     ├── UnsupportedError (NotImplementedError)   this method cannot: see its class attributes
     ├── StorageError (OSError)              a folder is damaged, locked, full or of a newer format
+    ├── ServiceError (ConnectionError)      a service is not there, or refuses
     └── MissingExtraError (ImportError)     an optional dependency is not installed
 
 Every message says where, what was expected, what came, and what to do. Each class also is a
@@ -53,6 +54,10 @@ class UnsupportedError(CommonspaceError, NotImplementedError):
 
 class StorageError(CommonspaceError, OSError):
     """A stored model, data set or collection is damaged, locked, or of a newer format."""
+
+
+class ServiceError(CommonspaceError, ConnectionError):
+    """A service cannot be reached, or refuses: no key, too much, too often."""
 
 
 class MissingExtraError(CommonspaceError, ImportError):

@@ -15,10 +15,13 @@ COMMANDS = [
             "data bench reproduce"
         ).split()
     ),
+    *((name,) for name in "serve keys".split()),
     *(("data", name) for name in "list show import check".split()),
+    *(("keys", name) for name in "add list revoke".split()),
     ("bench", "evaluate"),
     ("bench", "encode"),
     ("encoders",),
+    ("bench", "serve"),
     ("bench", "labels"),
     ("bench", "tune"),
 ]

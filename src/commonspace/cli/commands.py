@@ -17,8 +17,10 @@ from commonspace.cli import (
     export,
     inspect,
     labels,
+    loads,
     reproduce,
     search,
+    serve,
     train,
     tune,
 )
@@ -48,9 +50,11 @@ bench_search.register(bench.app)
 bench_collections.register(bench.app)
 labels.register(bench.app)
 budgets.register(bench.app)
-encoders.register_bench(bench.app)
 reproduce.register(app)
 export.register(app)
+serve.register(app)
+loads.register(bench.app)
+encoders.register_bench(bench.app)
 app.add_typer(bench.app, name="bench")
 
 

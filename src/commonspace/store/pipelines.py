@@ -264,9 +264,7 @@ def query_vector(
     return _vectors(model, modality, np.atleast_2d(np.asarray(features)))
 
 
-def query_modality(
-    model: Any, raw: Mapping[Any, Any], modality: str | None = None
-) -> str | None:
+def query_modality(model: Any, raw: Mapping[Any, Any], modality: str | None = None) -> str | None:
     """Return which modality `query_vector` reads a query as; None where nothing says.
 
     Args:

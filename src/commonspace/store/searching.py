@@ -173,6 +173,27 @@ class Searched(Maintained):
         self._check_there(names, known, modality)
         return [json.loads(known[name]) for name in names]
 
+    def get(self, ids: Iterable[Any], modality: str | None = None) -> list[JsonDict]:
+        """Return stored items in the order asked, an id once for each modality that has it.
+
+        Args:
+            ids: Those that are not there are passed over.
+            modality: Look in one modality, or in all (None).
+
+        Returns:
+            ``{"id", "modality", "payload"}`` of each item.
+        """
+        names = list(dict.fromkeys(id_strings(ids)))
+        if modality is not None:
+            check_name("modality", modality)
+        with self._reading():
+            described = self._items.describe(self._items.find(names, modality)).values()
+        found: dict[str, list[JsonDict]] = {}
+        for id_, kind, payload in sorted(described, key=lambda row: row[1]):
+            item = {"id": id_, "modality": kind, "payload": json.loads(payload)}
+            found.setdefault(id_, []).append(item)
+        return [item for name in names for item in found.get(name, [])]
+
     def _check_there(self, names: Sequence[str], known: Mapping[str, Any], modality: str) -> None:
         missing = [name for name in names if name not in known]
         if missing:
