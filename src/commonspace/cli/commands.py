@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from commonspace.cli import bench, data, demo, evaluate, examples, search, serve, train
+from commonspace.cli import bench, data, demo, evaluate, examples, maps, search, serve, train
 from commonspace.cli.errors import Commands
 
 app = typer.Typer(
@@ -24,6 +24,7 @@ train.register(app)
 evaluate.register(app)
 examples.register(app)
 search.register(app)
+maps.register(app)
 serve.register(app)
 app.add_typer(bench.app, name="bench")
 
