@@ -13,7 +13,6 @@ from pydantic import BaseModel, Field
 from commonspace.errors import NotFoundError, StorageError
 from commonspace.service.bodies import json_answer, query_values
 from commonspace.service.lifecycle import Version, in_thread
-from commonspace.service.maps import FILE as MAP
 from commonspace.service.maps import read_map
 from commonspace.service.openapi import parameters
 from commonspace.service.state import State, state_of
@@ -49,6 +48,10 @@ class PageInfo(BaseModel):
     map: Annotated[bool, Field(description="Whether there is a map.")]
     health: Annotated[bool, Field(description="Whether there is a health report.")]
     fields: list[PageField]
+    curves: Annotated[
+        list[dict[str, Any]],
+        Field(description="Probability of a match by cosine, for pairs of modalities."),
+    ]
 
 
 @router.get("/v1/page", response_model=PageInfo, openapi_extra=parameters(**_WHICH))
@@ -81,12 +84,15 @@ async def _read(request: Request, reader: Any) -> JsonDict:
 
 def _info(state: State, name: str, version: Version) -> JsonDict:
     folder = version.folder
+    drawn = read_map(folder)
+    known = drawn is not None and drawn["space"] == version.collection.space.fingerprint
     return {
         "collection": name,
         "media": state.media is not None,
-        "map": (folder / MAP).is_file(),
+        "map": drawn is not None,
         "health": (folder / HEALTH).is_file(),
         "fields": fields_of(sample_items(folder, _SAMPLED).payloads),
+        "curves": drawn["curves"] if drawn is not None and known else [],
     }
 
 
