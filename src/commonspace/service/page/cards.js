@@ -50,17 +50,18 @@ export function card(item, { collection, media, score, onLike, level = 3 }) {
   const main = [];
   const plate = media && kind ? medium(item, kind, collection) : null;
   const text = isText(item.payload.text) ? words(item.payload.text, first === "text") : null;
-  if (first === "text") main.push(text, plate && paired(plate));
+  if (first === "text") main.push(el("div", { class: "plate" }, text, plate && paired(plate)));
   else main.push(plate, text);
   if (!plate && !text) main.push(el("p", { class: "nothing" }, isText(item.payload.path) ? fileName(item.payload.path) : "no text or file"));
-  return el("article", { class: `card${first === "text" ? " by-text" : ""}` },
+  return el("article", { class: "card" },
     el(`h${level}`, { class: "hidden" }, `${item.modality}: ${nameOf(item)}`),
     ...main,
-    score && scoreLine(score),
-    el("p", { class: "tags" }, el("span", { class: "tag kind" }, item.modality), classes(item.payload)),
-    el("div", { class: "foot" },
-      el("button", { type: "button", class: "like", "aria-label": `More like ${nameOf(item)}`, on: { click: () => onLike(item) } }, "More like this"),
-      details(item)));
+    el("div", { class: "rest" },
+      score && scoreLine(score),
+      el("p", { class: "tags" }, el("span", { class: "tag kind" }, item.modality), classes(item.payload)),
+      el("div", { class: "foot" },
+        el("button", { type: "button", class: "like", "aria-label": `More like this: ${nameOf(item)}`, on: { click: () => onLike(item) } }, "More like this"),
+        details(item))));
 }
 
 function words(text, own) {

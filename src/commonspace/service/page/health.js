@@ -61,7 +61,7 @@ function confusion(found) {
 
 function modalities(report) {
   const cells = entries(report.modalities).map(([name, found]) => [
-    name, found.n_items ?? "–", number(found.within?.agreement ?? NaN, 3), number(found.concentration ?? NaN, 3), found.flagged ?? "–", found.unlabelled ?? "–",
+    name, found.n_items ?? "–", number(found.within?.agreement ?? NaN, 3), number(found.concentration ?? NaN, 3), number(found.flagged ?? NaN, 3), found.unlabelled ?? "–",
   ]);
   return table("Modalities", ["modality", "items", "agreement within", "mean cosine", "suspect labels", "unlabelled"], cells, { numbers: [1, 2, 3, 4, 5] });
 }

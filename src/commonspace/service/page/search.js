@@ -50,7 +50,8 @@ export async function run(query, about, { onLike, offset = 0 }) {
 }
 
 function show(answer, query, about, { onLike, offset, milliseconds }) {
-  const [hits] = answer.hits;
+  const asks = new Set(query.items.map((item) => key(item.id, item.modality)));
+  const hits = answer.hits[0].filter((hit) => !asks.has(key(hit.id, hit.modality))); // nobody looks for what they hold
   const best = offset ? show.best : hits[0]?.score ?? 0;
   show.best = best;
   const context = { how: query.how, asked: asked(query, about), curves: about.curves, best };
@@ -59,13 +60,19 @@ function show(answer, query, about, { onLike, offset, milliseconds }) {
   if (offset) $("results").append(...cards);
   else fill($("results"), cards);
   const n = $("results").children.length;
-  $("status").textContent = n ? `${n} ${n === 1 ? "item" : "items"}${answer.next_offset ? ", more below" : ""} · ${number(milliseconds, 0)} ms` : "Nothing found. Try other words, or fewer filters.";
+  $("status").textContent = n ? `${n} ${n === 1 ? "item" : "items"}${answer.next_offset ? ", more below" : ""} · ${number(milliseconds, 0)} ms${order(hits, context)}` : "Nothing found. Try other words, or fewer filters.";
   $("more").hidden = answer.next_offset === null;
   $("more").onclick = async () => {
     await run(query, about, { onLike, offset: answer.next_offset });
     cards.at(-1)?.nextElementSibling?.querySelector("button")?.focus();
   };
-  if (offset === 0) $("results-title").textContent = "Results";
+  $("results-title").textContent = "Results";
+}
+
+// Probabilities of several modalities do not rank as similarities do: say what the order is.
+function order(hits, { asked: own, curves, how }) {
+  const mixed = own !== null && curves.length > 0 && new Set(hits.map((hit) => hit.modality)).size > 1;
+  return how === "meaning" && mixed ? " · sorted by similarity" : "";
 }
 
 // Something to begin with: items spread over the map.
