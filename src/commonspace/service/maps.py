@@ -104,7 +104,8 @@ def _project(
         xy = TSNE(2, perplexity=perplexity, init="random", random_state=seed).fit_transform(z_NE)
     else:
         pca = PCA(min(2, z_NE.shape[1]), random_state=seed)
-        xy = pca.fit_transform(z_NE.astype(np.float64))
+        with np.errstate(invalid="ignore"):  # of points that are all in one place
+            xy = pca.fit_transform(z_NE.astype(np.float64))
         kept = _finite(float(pca.explained_variance_ratio_.sum()))
     xy = np.asarray(xy, np.float64)
     flat = np.zeros((len(xy), 2))

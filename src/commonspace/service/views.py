@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Any
@@ -28,6 +29,8 @@ _MOST_FIELDS, _MOST_VALUES = 12, 60
 _LONGEST = 60  # characters of a value to choose
 _SCALARS = (str, int, float, bool)
 _NO_FILTERS = {"path", "text"}
+# What conditions take for a path into nested fields, or refuse.
+_NO_CONDITION = re.compile(r'[."\\\x00-\x1f]|^$')
 _WHICH = {"collection": "Its name; needed if there are several."}
 
 
@@ -150,7 +153,7 @@ def fields_of(payloads: Iterable[JsonDict]) -> list[JsonDict]:
 
 def _field(name: str, values: set[Any]) -> JsonDict | None:
     numbers = [v for v in values if isinstance(v, int | float) and not isinstance(v, bool)]
-    if not values or "." in name:  # a dot is a path into nested fields
+    if not values or _NO_CONDITION.search(name):
         return None
     if len(numbers) == len(values) > _MOST_VALUES // 4:
         return {"name": name, "low": min(numbers), "high": max(numbers)}

@@ -10,7 +10,7 @@ export function el(tag, attributes = {}, ...children) {
     else if (name in PROPERTIES) made[name] = value;
     else made.setAttribute(name, value === true ? "" : String(value));
   }
-  for (const child of children.flat()) {
+  for (const child of children.flat(Infinity)) {
     if (child !== null && child !== undefined && child !== false) made.append(child); // strings become text nodes
   }
   return made;
@@ -18,7 +18,7 @@ export function el(tag, attributes = {}, ...children) {
 
 const PROPERTIES = { textContent: 1, checked: 1, value: 1, disabled: 1, hidden: 1, selected: 1 };
 
-export const fill = (parent, ...children) => parent.replaceChildren(...children.flat().filter(Boolean));
+export const fill = (parent, ...children) => parent.replaceChildren(...children.flat(Infinity).filter(Boolean));
 
 export const number = (value, digits = 2) =>
   Number.isFinite(value) ? value.toLocaleString("en", { maximumFractionDigits: digits }) : "–";
