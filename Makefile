@@ -3,11 +3,12 @@
 
 PYTHON ?= python3
 OUT ?= build/demo
+RESULTS ?= results
 BIN := .venv/bin
 ONE_THREAD := OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1
 SOURCES := setup.sh pyproject.toml constraints.txt
 
-.PHONY: help demo test check bench docs clean
+.PHONY: help demo test check bench docs site clean
 
 help:
 	@echo "make demo    train, compare, add a language and search; writes $(OUT)/index.html"
@@ -15,6 +16,7 @@ help:
 	@echo "make check   lint, format, types"
 	@echo "make bench   time the evaluation against plain loops"
 	@echo "make docs    check the links of all Markdown pages"
+	@echo "make site    pages of the documentation and of $(RESULTS), in site/index.html"
 	@echo "make clean   remove build/ (.venv stays)"
 
 demo: .venv/.demo
@@ -33,6 +35,11 @@ bench: .venv/.demo
 
 docs: .venv/.dev
 	$(BIN)/python -m pytest -q tests/integration/test_links.py
+
+# Results: commonspace reproduce all --out $(RESULTS)
+site: .venv/.dev
+	$(BIN)/commonspace reproduce site --out $(RESULTS)
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
 clean:
 	rm -rf build

@@ -20,6 +20,7 @@ LEVELS = (
     "store",
     "benchmarks service demo",
     "cli",
+    "__main__",
 )
 LEVEL = {room: level for level, rooms in enumerate(LEVELS) for room in rooms.split()}
 

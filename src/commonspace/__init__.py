@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from commonspace.data import Dataset, Labels, load_dataset
-    from commonspace.evaluation import Protocol, Report, evaluate
+    from commonspace.evaluation import Protocol, Report, evaluate, inspect
     from commonspace.methods import MSDMML, SDML, SM, SPDQ, Ridge, Sequential
     from commonspace.service import Client
     from commonspace.space import Space
@@ -33,6 +33,7 @@ _HOMES = {
     "Sequential": "commonspace.methods",
     "Space": "commonspace.space",
     "evaluate": "commonspace.evaluation",
+    "inspect": "commonspace.evaluation",
     "load": "commonspace.store.models",
     "load_dataset": "commonspace.data",
     "save": "commonspace.store.models",
@@ -53,6 +54,7 @@ __all__ = [
     "Sequential",
     "Space",
     "evaluate",
+    "inspect",
     "load",
     "load_dataset",
     "save",

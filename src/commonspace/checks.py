@@ -50,8 +50,11 @@ def as_features(x: Any, *, where: str, n_features: int | None = None) -> Float32
         )
     if array.shape[1] == 0:
         raise InputError(f"{where}: expected at least one feature, got shape {array.shape}.")
-    with np.errstate(over="ignore"):
-        out = np.ascontiguousarray(array, dtype=np.float32)
+    if array.dtype == np.float32 and array.flags.c_contiguous:
+        out: Float32Array = array
+    else:
+        with np.errstate(over="ignore"):
+            out = np.ascontiguousarray(array, dtype=np.float32)
     check_finite(out, where=where)
     return out
 

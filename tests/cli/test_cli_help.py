@@ -8,12 +8,19 @@ from command_line import run
 
 COMMANDS = [
     (),
-    *((name,) for name in "demo train add-modality evaluate encode index search".split()),
-    *((name,) for name in "serve keys data bench".split()),
+    *(
+        (name,)
+        for name in (
+            "demo train tune add-modality evaluate inspect encode index search data bench reproduce"
+        ).split()
+    ),
+    *((name,) for name in "serve keys".split()),
     *(("data", name) for name in "list show import check".split()),
     *(("keys", name) for name in "add list revoke".split()),
     ("bench", "evaluate"),
     ("bench", "serve"),
+    ("bench", "labels"),
+    ("bench", "tune"),
 ]
 
 

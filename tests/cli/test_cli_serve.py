@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import sys
+
 import pytest
 from command_line import ran, run
 
@@ -28,6 +30,7 @@ def test_keys_are_made_listed_and_revoked(tmp_path):
         (("serve", "{}/c", "--host", "0.0.0.0"), "needs keys"),
         (("serve", "{}/c", "--host", "0.0.0.0", "--keys", "{}/none.json"), "none.json"),
         (("serve", "{}/c", "{}/d/../c"), "same name"),
+        (("serve", "{}/c", "--port", "0"), "is not a collection"),
     ],
 )
 def test_mistakes_are_named(arguments, words, tmp_path):
@@ -35,6 +38,12 @@ def test_mistakes_are_named(arguments, words, tmp_path):
     done = run(*filled)
     assert done.code == 2 and words.replace("none.json", "") in done.err, done.err
     assert "Traceback" not in done.err
+
+
+def test_a_missing_extra_is_named(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "fastapi", None)
+    done = run("serve", tmp_path)
+    assert done.code == 2 and "commonspace[service]" in done.err
 
 
 def test_serving_is_timed_beside_search_in_process():

@@ -126,7 +126,13 @@ def test_reports_carry_it_to_json_and_table():
         np.mean([report[d].mean_ndcg for d in (("a", "b"), ("b", "a"))])
     )
     text = str(report)
-    assert "nDCG" in text and f"{report.mean_ndcg:.4f}" in text and "label overlap" in text
+    assert (
+        "nDCG" in text
+        and f"{report.mean_ndcg:.4f}" in text
+        and "label overlap" in text
+        and "WAP" in text
+        and "ACG" not in text
+    )
     plain = evaluate(Identity(), data)
     assert plain.mean_ndcg is None and "ndcg" not in plain.to_json() and "nDCG" not in str(plain)
     with pytest.raises(InputError, match="gain: expected one of None, 'overlap', got 'cosine'"):

@@ -31,7 +31,7 @@ pytestmark = pytest.mark.skipif(
 )
 
 EVIL = '<img src=x onerror="window.pwned=1"><script>window.pwned=2</script>'
-EVIL_NAME = "<img src=x onerror=window.pwned=4>"
+EVIL_NAME = "<img src=x onerror=pwned=4>"
 EVIL_LINK = "javascript:window.pwned=3"
 OPTIONS = (
     "--headless=new",
@@ -261,7 +261,9 @@ def test_numbers_are_filtered_by_range(page, measured):
 
 @pytest.mark.parametrize("view", ["", "map", "health"])
 def test_nothing_of_a_payload_is_ever_run(page, hostile, view):
-    query = {"view": view} if view else {"q": EVIL, "how": "words", f"f.{EVIL_NAME}": json.dumps(EVIL)}
+    query = (
+        {"view": view} if view else {"q": EVIL, "how": "words", f"f.{EVIL_NAME}": json.dumps(EVIL)}
+    )
     page.open(hostile, **query)
     done = {
         "": "document.getElementById('status').textContent.includes(' ms')",

@@ -24,7 +24,7 @@ from commonspace.store.sampling import Sample, sample_items
 
 @pytest.fixture
 def folder(tmp_path):
-    """Forty items of two classes on two axes, in two modalities; `split` says a half is held out."""
+    """Forty items of two classes on two axes, in two modalities, a half held out."""
     rng = np.random.default_rng(0)
     with Collection.create(tmp_path / "axes", space=Space.create(3)) as col:
         for modality in ("image", "text"):
@@ -170,7 +170,9 @@ def test_fields_worth_a_filter():
         {"lang": "fr", "n": row / 2, "path": "x", "text": "y", "id": str(row), "ok": row > 3}
         for row in range(100)
     ]
-    payloads += [{"a.b": 1, 'a"b': 1, "": 1, "long": "x" * 100, "nested": {"a": 1}, "none": None, "few": 3}]
+    payloads += [
+        {"a.b": 1, 'a"b': 1, "": 1, "long": "x" * 100, "nested": {"a": 1}, "none": None, "few": 3}
+    ]
     assert fields_of(payloads) == [
         {"name": "lang", "values": ["fr"]},
         {"name": "n", "low": 0, "high": 49.5},

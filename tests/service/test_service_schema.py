@@ -18,7 +18,7 @@ from commonspace.service import create_app
 from commonspace.service.limits import Limits
 from commonspace.service.schema import AddRequest, ItemsRequest, SearchRequest
 
-EXAMPLES = int(os.environ.get("SCHEMA_EXAMPLES", "3"))
+EXAMPLES = int(os.environ.get("SCHEMA_EXAMPLES", "2"))
 
 
 @pytest.fixture(scope="module")

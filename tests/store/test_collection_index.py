@@ -20,8 +20,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from commonspace.index import ExactIndex
 from commonspace.space import Space
-from commonspace.store import derived, items
+from commonspace.store import items
 from commonspace.store.collection import Collection
 
 DIM = 4
@@ -84,7 +85,7 @@ def damage_manifest_fields(folder: Path) -> None:
 
 
 def damage_newer_index(folder: Path) -> None:
-    _manifest(folder, format_version=2)
+    _manifest(folder, format_version=3)
 
 
 def damage_future(folder: Path) -> None:
@@ -219,7 +220,7 @@ def test_an_interrupted_change_of_the_index_is_not_seen(tmp_path: Path, monkeypa
     with filled(tmp_path / "col") as col:
         answers(col)
         with monkeypatch.context() as patch:
-            patch.setattr(derived.ExactIndex, "add", _interrupt)
+            patch.setattr(ExactIndex, "add", _interrupt)
             with pytest.raises(KeyboardInterrupt):
                 col.add(["x"], vectors(1, seed=3), modality="text")
         assert "x" in col  # it was committed, only not acknowledged

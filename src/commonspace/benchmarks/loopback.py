@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -63,6 +64,14 @@ class Server:
             return 0
         found = [line.split()[1] for line in lines if line.startswith("VmHWM:")]
         return 1024 * int(found[0]) if found else 0
+
+    def cpu_seconds(self) -> float:
+        """Processor time that it took so far; 0 where the system does not tell."""
+        try:
+            fields = Path(f"/proc/{self.process.pid}/stat").read_text().rpartition(")")[2].split()
+        except OSError:
+            return 0.0
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
     def __enter__(self) -> Server:
         return self

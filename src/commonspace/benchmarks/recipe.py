@@ -9,16 +9,14 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from commonspace.benchmarks.cells import Cells, settings
-from commonspace.checks import not_found
+from commonspace.benchmarks.contestants import METHODS, SEEDLESS, check_known
 from commonspace.data import Splits, load_dataset
 from commonspace.evaluation import Protocol, Report, chance, evaluate, holm, sign_flip_p
 from commonspace.machine import describe_machine
-from commonspace.methods import MSDMML, SDML, SM, SPDQ, Ridge, Sequential
 from commonspace.training import Run
 from commonspace.types import FloatArray, JsonDict
 
@@ -33,26 +31,25 @@ SETS = (
     "mdi_icons",
     "coco_mini",
 )
-METHODS: dict[str, Callable[[int], Any]] = {
-    "SM": lambda seed: SM(random_state=seed),
-    "Ridge": lambda seed: Ridge(random_state=seed),
-    "SDML.paper": lambda seed: SDML.paper(random_state=seed),
-    "SDML": lambda seed: SDML(random_state=seed),
-    "SDML.fast": lambda seed: SDML.fast(random_state=seed),
-    "SPDQ": lambda seed: SPDQ(random_state=seed),
-    "SDML.best": lambda seed: SDML.best(random_state=seed),
-    "Sequential": lambda seed: Sequential(random_state=seed),
-    "MSDMML": lambda seed: MSDMML(random_state=seed),
-    "MSDMML.bin": lambda seed: MSDMML.bin(random_state=seed),
-    "MSDMML.paper": lambda seed: MSDMML.paper(random_state=seed),
-}
-SEEDLESS = ("SM", "Ridge")
+COMPARED = (
+    "SM",
+    "Ridge",
+    "SDML.paper",
+    "SDML",
+    "SDML.fast",
+    "SPDQ",
+    "SDML.best",
+    "Sequential",
+    "MSDMML",
+    "MSDMML.bin",
+    "MSDMML.paper",
+)
 
 
 def bench_recipe(
     *,
     sets: Sequence[str] = SETS,
-    methods: Sequence[str] = tuple(METHODS),
+    methods: Sequence[str] = COMPARED,
     seeds: int = 3,
     root: str | Path | None = None,
     cells: str | Path = "build/bench/recipe",
@@ -63,7 +60,7 @@ def bench_recipe(
 
     Args:
         sets: Names that `load_dataset` knows.
-        methods: Among `METHODS`. Those without randomness run once.
+        methods: Among `contestants.METHODS`. Those without randomness run once.
         seeds: How many random states, from 0.
         root: Where the data sets are.
         cells: Folder of finished `Cells`.
@@ -76,9 +73,7 @@ def bench_recipe(
         as the gain; and "tests": of SDML against each other method on each set, the difference of
         mean AP at seed 0 and the Holm-corrected p of a paired randomisation test over queries.
     """
-    for name in methods:
-        if name not in METHODS:
-            raise not_found("method", name, METHODS)
+    check_known(methods)
     kept = Cells(cells, say)
     rows: list[JsonDict] = []
     first: dict[str, dict[str, Report]] = {}

@@ -243,10 +243,11 @@ def _data(name: str, scale: Scale, root: str | Path | None) -> tuple[Dataset, Da
     if len(names) < 2:
         raise InputError(f"{name}: expected at least two modalities to learn in turn, got one.")
     train, test = data["train"].select(names), data["test"].select(names)
-    return _some(train, scale.rows), _some(test, scale.test_rows)
+    return some_rows(train, scale.rows), some_rows(test, scale.test_rows)
 
 
-def _some(data: Dataset, n: int) -> Dataset:
+def some_rows(data: Dataset, n: int) -> Dataset:
+    """At most n rows of known labels of each modality, drawn once."""
     rng = np.random.default_rng(0)
     rows = {}
     for name, part in data.items():

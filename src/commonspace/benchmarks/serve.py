@@ -26,11 +26,12 @@ _CHANGED = 20  # items of each write
 
 @dataclass
 class _Tally:
-    """What a phase of the benchmark saw: seconds of each answer, by kind."""
+    """What a phase of the benchmark saw: seconds of each answer, and of the server's processor."""
 
     search: list[float] = field(default_factory=list)
     write: list[float] = field(default_factory=list)
     errors: int = 0
+    cpu: float = 0.0
 
 
 def bench_serve(
@@ -58,7 +59,8 @@ def bench_serve(
 
     Returns:
         ``{"bench": "serve", "machine": {...}, "load": [...], "rows": [...], "ratios": {...}}``;
-        times in milliseconds. ``service_over_in_process`` compares queries a second with one
+        times in milliseconds; ``cpu_ms`` is processor time of a query, writes included.
+        ``service_over_in_process`` compares queries a second with one
         query at a time in process; ``batches_over_single`` says what batching brings.
 
     Raises:
@@ -77,7 +79,7 @@ def bench_serve(
             options = ("--batch", str(batch))
             with Server(folder, Path(name) / "log", *options) as server:
                 _check_same(server.port, folder, queries, k)
-                told = asyncio.run(_load(server.port, queries, k, clients, seconds, pause))
+                told = asyncio.run(_load(server, queries, k, clients, seconds, pause))
             rows += _service_rows(label, told, seconds, clients)
     load.append(round(os.getloadavg()[0], 1))
     return {
@@ -104,26 +106,28 @@ def _in_process(folder: Path, queries: Float32Array, k: int, seconds: float, siz
     times: list[float] = []
     with Collection.open(folder, read_only=True) as collection:
         collection.search(queries[:1], k)
-        begun = time.perf_counter()
+        begun, cpu = time.perf_counter(), time.process_time()
         while time.perf_counter() - begun < seconds:
             start = len(times) * size % _QUERIES
             some = np.take(queries, range(start, start + size), axis=0, mode="wrap")
             before = time.perf_counter()
             collection.search(some, k).rows()
             times.append(time.perf_counter() - before)
-        spent = time.perf_counter() - begun
+        spent, cpu = time.perf_counter() - begun, time.process_time() - cpu
     name = "in process" if size == 1 else f"in process, {size} at a time"
-    return {**_row(name, times, spent, 0), "qps": size * len(times) / spent}
+    row = {**_row(name, times, spent, 0), "qps": size * len(times) / spent}
+    return {**row, "cpu_ms": 1000 * cpu / size / len(times)}
 
 
 async def _load(
-    port: int, queries: Float32Array, k: int, clients: int, seconds: float, pause: float
+    server: Server, queries: Float32Array, k: int, clients: int, seconds: float, pause: float
 ) -> _Tally:
-    tally = _Tally()
+    tally, port, spent = _Tally(), server.port, server.cpu_seconds()
     until = time.perf_counter() + seconds
     asks = [request_bytes("POST", "/v1/search", _ask(query, k)) for query in queries]
     readers = [_read(port, asks, number, until, tally) for number in range(clients)]
     await asyncio.gather(_write(port, queries, until, pause, tally), *readers)
+    tally.cpu = server.cpu_seconds() - spent
     return tally
 
 
@@ -185,8 +189,9 @@ def _check_same(port: int, folder: Path, queries: Float32Array, k: int) -> None:
 
 
 def _service_rows(name: str, told: _Tally, seconds: float, clients: int) -> list[JsonDict]:
+    searches = _row(f"{name}, {clients} clients", told.search, seconds, told.errors)
     return [
-        _row(f"{name}, {clients} clients", told.search, seconds, told.errors),
+        {**searches, "cpu_ms": 1000 * told.cpu / max(1, len(told.search))},
         _row(f"{name}: adds and deletes", told.write, seconds, told.errors),
     ]
 

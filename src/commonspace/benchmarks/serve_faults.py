@@ -137,17 +137,22 @@ class _Batch:
     state: Literal["adding", "there", "deleting", "gone"] = "adding"
 
 
+# Writes that were answered of a batch in each state.
+_ACKNOWLEDGED = {"adding": 0, "there": 1, "deleting": 1, "gone": 2}
+
+
 def _kills(folder: Path, kills: int, seed: int) -> JsonDict:
     rng = np.random.default_rng(seed)
     path, batches, log = folder / "written", [], folder / "kills.log"
     Collection.create(path, space=Space.create(_DIM)).close()
-    lost = torn = 0
+    acknowledged = lost = torn = 0
     for round_ in range(kills):
         server = Server(path, log, "--no-access-log")
         try:
             made = asyncio.run(_burst(server, round_, float(rng.uniform(0.05, 0.6))))
         finally:
             server.kill()
+        acknowledged += sum(_ACKNOWLEDGED[batch.state] for batch in made)
         batches += made
         with Collection.open(path, read_only=True) as collection:
             found = [_survivors(collection, batch) for batch in batches]
@@ -157,7 +162,7 @@ def _kills(folder: Path, kills: int, seed: int) -> JsonDict:
     return {
         "fault": "kill -9 while writing",
         "sent": kills,
-        "acknowledged": sum(batch.state in ("there", "gone") for batch in batches),
+        "acknowledged": acknowledged,
         "lost": lost,
         "torn": torn,
     }

@@ -4,16 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from commonspace.cli.arguments import DataRoot, Json, parse_pairs
-from commonspace.cli.output import plain, print_json, print_line, print_table
+from commonspace.cli.output import print_benchmark, say
 from commonspace.errors import InputError
-
-if TYPE_CHECKING:
-    from commonspace.types import JsonDict
 
 Sets = Annotated[
     list[str] | None,
@@ -56,7 +53,7 @@ def evaluate(
         memory=memory,
         seed=seed,
     )
-    _show(result, json)
+    print_benchmark(result, json)
 
 
 @app.command(epilog="Example: commonspace bench train --features image=4096 --features text=300")
@@ -92,7 +89,7 @@ def train(
         effort=effort,
         seed=seed,
     )
-    _show(result, json)
+    print_benchmark(result, json)
 
 
 @app.command(epilog="Example: commonspace bench recipe --set wikipedia --method SDML --seeds 1")
@@ -111,18 +108,18 @@ def recipe(
     json: Json = False,
 ) -> None:
     """Score methods on data sets, over several seeds and with paired tests."""
-    from commonspace.benchmarks.recipe import METHODS, SETS, bench_recipe
+    from commonspace.benchmarks.recipe import COMPARED, SETS, bench_recipe
 
     result = bench_recipe(
         sets=sets or SETS,
-        methods=methods or tuple(METHODS),
+        methods=methods or COMPARED,
         seeds=seeds,
         root=data_root,
         cells=cells,
         jobs=jobs,
-        say=_say,
+        say=say,
     )
-    _show(result, json)
+    print_benchmark(result, json)
 
 
 @app.command(epilog="Example: commonspace bench ablation --set wikipedia --without dropout")
@@ -149,9 +146,9 @@ def ablation(
         seeds=seeds,
         root=data_root,
         cells=cells,
-        say=_say,
+        say=say,
     )
-    _show(result, json)
+    print_benchmark(result, json)
 
 
 @app.command(epilog="Example: commonspace bench codes --set wikipedia --bits 32 --seeds 1")
@@ -193,9 +190,35 @@ def codes(
         root=data_root,
         cells=cells,
         plots=plots,
-        say=_say,
+        say=say,
     )
-    _show(result, json)
+    print_benchmark(result, json)
+
+
+@app.command(epilog="Example: commonspace bench inspect --set wikipedia --model SM --seeds 1")
+def inspect(
+    sets: Sets = None,
+    models: Annotated[
+        list[str] | None,
+        typer.Option("--model", metavar="NAME", help="SM or SDML.fast; may be repeated."),
+    ] = None,
+    seeds: Seeds = 3,
+    train: Annotated[bool, typer.Option(help="Train on wrong labels too.")] = True,
+    data_root: DataRoot = None,
+    json: Json = False,
+) -> None:
+    """Plant faults in spaces and count which of them inspect finds."""
+    from commonspace.benchmarks.inspect import MODELS, SETS, bench_inspect
+
+    result = bench_inspect(
+        sets=sets or SETS,
+        models=models or tuple(MODELS),
+        seeds=seeds,
+        train=train,
+        root=data_root,
+        say=say,
+    )
+    print_benchmark(result, json)
 
 
 @app.command(epilog="Example: commonspace bench pixels --set coco_raw --epochs 5")
@@ -226,9 +249,9 @@ def pixels(
         epochs=epochs,
         seeds=seeds,
         root=data_root,
-        say=_say,
+        say=say,
     )
-    _show(result, json)
+    print_benchmark(result, json)
 
 
 @app.command(epilog="Example: commonspace bench sequential --set digits --orders 5 --plot out.png")
@@ -261,39 +284,9 @@ def sequential(
         root=data_root,
         cells=cells,
         plot=plot,
-        say=_say,
+        say=say,
     )
-    _show(result, json)
-
-
-@app.command(epilog="Example: commonspace bench serve --items 100000 --seconds 20")
-def serve(
-    items: Annotated[int, typer.Option(min=1, help="Of the collection.")] = 100_000,
-    dim: Annotated[int, typer.Option(min=1, help="Of its vectors.")] = 64,
-    clients: Annotated[int, typer.Option(min=1, help="That ask at once.")] = 64,
-    seconds: Annotated[float, typer.Option(min=0.1, help="Of each phase.")] = 20.0,
-    k: Annotated[int, typer.Option("--k", "-k", min=1, help="Hits of each query.")] = 10,
-    faults: Annotated[
-        bool, typer.Option("--faults", help="Instead: malformed uploads, and kills while writing.")
-    ] = False,
-    uploads: Annotated[int, typer.Option(min=0, help="Of --faults.")] = 1000,
-    kills: Annotated[int, typer.Option(min=0, help="Of --faults.")] = 50,
-    seed: Annotated[int, typer.Option(min=0, help="Of vectors and faults.")] = 0,
-    json: Json = False,
-) -> None:
-    """Time a service under load beside search in process; or break it on purpose."""
-    if faults:
-        from commonspace.benchmarks.serve_faults import bench_faults
-
-        return _show(bench_faults(uploads=uploads, kills=kills, seed=seed), json)
-    from commonspace.benchmarks.serve import bench_serve
-
-    result = bench_serve(items=items, dim=dim, clients=clients, seconds=seconds, k=k, seed=seed)
-    return _show(result, json)
-
-
-def _say(line: str) -> None:
-    typer.echo(plain(line), err=True)
+    print_benchmark(result, json)
 
 
 def _widths(features: Sequence[str]) -> dict[str, int]:
@@ -303,21 +296,3 @@ def _widths(features: Sequence[str]) -> dict[str, int]:
             raise InputError(f"--features: expected a whole number above 0, got {text!r}.")
         widths[name] = int(text)
     return widths
-
-
-def _show(result: JsonDict, as_json: bool) -> None:
-    if as_json:
-        return print_json(result)
-    _print_rows(result["rows"])
-    for more in ("tests", "sizes"):
-        if result.get(more):
-            print_line()
-            _print_rows(result[more])
-    for name, value in result["ratios"].items():
-        print_line(f"{name}: {value:.3g}")
-    return None
-
-
-def _print_rows(rows: Sequence[JsonDict]) -> None:
-    header = list(dict.fromkeys(key for row in rows for key in row))
-    print_table(header, [[row.get(key) for key in header] for row in rows])

@@ -4,7 +4,24 @@ from __future__ import annotations
 
 import typer
 
-from commonspace.cli import bench, data, demo, evaluate, examples, maps, search, serve, train
+from commonspace.cli import (
+    bench,
+    bench_search,
+    budgets,
+    data,
+    demo,
+    evaluate,
+    examples,
+    inspect,
+    labels,
+    loads,
+    maps,
+    reproduce,
+    search,
+    serve,
+    train,
+    tune,
+)
 from commonspace.cli.errors import Commands
 
 app = typer.Typer(
@@ -21,11 +38,18 @@ app = typer.Typer(
 demo.register(app)
 app.add_typer(data.app, name="data")
 train.register(app)
+tune.register(app)
 evaluate.register(app)
+inspect.register(app)
 examples.register(app)
 search.register(app)
 maps.register(app)
 serve.register(app)
+bench_search.register(bench.app)
+labels.register(bench.app)
+budgets.register(bench.app)
+loads.register(bench.app)
+reproduce.register(app)
 app.add_typer(bench.app, name="bench")
 
 

@@ -38,8 +38,9 @@ def evaluate(
     divide_by: Annotated[
         Literal["all", "found"] | None, typer.Option(help="Divide by all relevant items, or found.")
     ] = None,
-    ndcg: Annotated[
-        bool, typer.Option("--ndcg", help="nDCG too; gains: how many labels are shared.")
+    graded: Annotated[
+        bool,
+        typer.Option("--graded", "--ndcg", help="nDCG, WAP, ACG too; gains: labels shared."),
     ] = False,
     cutoffs: Annotated[
         str | None, typer.Option(metavar="R,R,...", help="mAP@R too, such as 50,100,500.")
@@ -58,7 +59,7 @@ def evaluate(
     from commonspace.store.models import load
     from commonspace.store.pipelines import model_inputs
 
-    chosen = _protocol(protocol, k, divide_by, within, ndcg)
+    chosen = _protocol(protocol, k, divide_by, within, graded)
     ranks = _whole_numbers("--cutoffs", parse_list(cutoffs) or ())
     fitted = load(model)
     part = load_dataset(data, root=data_root)[split]
@@ -104,10 +105,10 @@ def _whole_numbers(option: str, values: Sequence[str]) -> list[int]:
     return [int(value) for value in values]
 
 
-def _protocol(name: str, k: int | None, divide_by: Any, within: bool, ndcg: bool) -> Protocol:
+def _protocol(name: str, k: int | None, divide_by: Any, within: bool, graded: bool) -> Protocol:
     from commonspace.evaluation import Protocol
 
     protocol = Protocol() if name == "default" else getattr(Protocol, name)()
-    gain = "overlap" if ndcg else None
+    gain = "overlap" if graded else None
     changes = {"k": k, "divide_by": divide_by, "within": within or None, "gain": gain}
     return replace(protocol, **{key: value for key, value in changes.items() if value is not None})

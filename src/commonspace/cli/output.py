@@ -13,6 +13,8 @@ import typer
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from commonspace.types import JsonDict
+
 _PIPED_WIDTH = 160  # of tables that go to a file, where nothing says how wide it is
 
 
@@ -40,6 +42,25 @@ def print_table(header: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
     for row in rows:
         table.add_row(*(Text(_cell(cell)) for cell in row))
     console().print(table)
+
+
+def print_benchmark(result: JsonDict, as_json: bool) -> None:
+    """Print what a benchmark returned: as JSON, or its tables and ratios."""
+    if as_json:
+        return print_json(result)
+    _print_rows(result["rows"])
+    for more in ("tests", "sizes"):
+        if result.get(more):
+            print_line()
+            _print_rows(result[more])
+    for name, value in result["ratios"].items():
+        print_line(f"{name}: {value:.3g}")
+    return None
+
+
+def say(line: str) -> None:
+    """Print a line of progress on stderr."""
+    typer.echo(plain(line), err=True)
 
 
 def console(*, stderr: bool = False) -> Console:
@@ -85,3 +106,8 @@ def _cell(value: Any) -> str:
     if value is None:
         return "-"
     return f"{value:.4f}" if isinstance(value, float) else plain(str(value)).replace("\n", " ")
+
+
+def _print_rows(rows: Sequence[JsonDict]) -> None:
+    header = list(dict.fromkeys(key for row in rows for key in row))
+    print_table(header, [[row.get(key) for key in header] for row in rows])

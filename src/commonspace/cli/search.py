@@ -27,6 +27,7 @@ def register(app: typer.Typer) -> None:
     """Add the commands."""
     app.command(epilog="Example: commonspace encode wiki wikipedia --out wiki-vectors")(encode)
     app.command(epilog="Example: commonspace index wiki wikipedia --out wiki-index")(index)
+    app.command(epilog="Example: commonspace check wiki-index")(check)
     app.command(epilog='Example: commonspace search wiki-index --text "a castle" --in image -k 5')(
         search
     )
@@ -60,6 +61,20 @@ def index(
     out: Annotated[Path, typer.Option(metavar="COLLECTION", help="Folder of the collection.")],
     split: Annotated[str, typer.Option(help="A split, or all.")] = "all",
     batch: Annotated[int, typer.Option(min=1, help="Items a transaction.")] = 1024,
+    kind: Annotated[
+        str | None,
+        typer.Option("--index", metavar="KIND", help="Such as auto, exact, ivf, hnsw, codes4."),
+    ] = None,
+    codes: Annotated[
+        bool, typer.Option("--codes", help="Learned codes in place of vectors: --index codes4.")
+    ] = False,
+    bits: Annotated[int | None, typer.Option(min=8, help="Of a code.")] = None,
+    memory: Annotated[
+        float | None, typer.Option(metavar="MB", help="That an automatic index may take.")
+    ] = None,
+    recall: Annotated[
+        float | None, typer.Option(min=0, max=1, help="Share of true neighbours to find.")
+    ] = None,
     data_root: DataRoot = None,
     json: Json = False,
 ) -> None:
@@ -77,9 +92,19 @@ def index(
             bar(done, total)
 
         collection = index_dataset(
-            load(model), splits, out, model_folder=model, batch=batch, progress=progress
+            load(model),
+            splits,
+            out,
+            model_folder=model,
+            batch=batch,
+            progress=progress,
+            index="codes4" if codes and kind is None else kind,
+            bits=bits,
+            memory=None if memory is None else int(1e6 * memory),
+            recall=recall,
         )
     with collection:
+        collection.flush()
         result: JsonDict = {
             "collection": str(out),
             "space": collection.space.fingerprint,
@@ -87,6 +112,7 @@ def index(
             "already_there": seen[0],
             "items": len(collection),
             "modalities": collection.modalities,
+            "index": collection.index,
         }
     result["seconds"] = round(time.perf_counter() - start, 3)
     if json:
@@ -94,8 +120,28 @@ def index(
     print_table(["modality", "items"], [list(row) for row in result["modalities"].items()])
     return print_line(
         f"{out}: {result['added']} items added, {result['already_there']} already there, "
-        f"{result['seconds']} s"
+        f"index {result['index']['kind']}, {result['seconds']} s"
     )
+
+
+def check(
+    collection: Annotated[
+        Path, typer.Argument(metavar="COLLECTION", help="As `commonspace index` makes it.")
+    ],
+    json: Json = False,
+) -> None:
+    """Look for damage: of the file, of any vector, of the index; exit with 2 if there is any."""
+    from commonspace.store.copying import check_collection
+
+    problems = check_collection(collection)
+    if json:
+        print_json({"collection": str(collection), "ok": not problems, "problems": problems})
+    else:
+        for problem in problems:
+            print_line(problem)
+        print_line(f"{collection}: {f'{len(problems)} problems' if problems else 'all is well'}")
+    if problems:
+        raise typer.Exit(2)
 
 
 def search(

@@ -58,8 +58,8 @@ def serve(
     access_log: Annotated[bool, typer.Option(help="Log every request.")] = True,
 ) -> None:
     """Answer searches over HTTP until interrupted; SIGHUP takes up new versions."""
+    from commonspace.service import serve as run
     from commonspace.service.run import default_limits
-    from commonspace.service.run import serve as run
 
     limits = default_limits(with_keys=keys is not None, rate=rate, upload_mb=upload_mb)
     run(

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import shutil
-from inspect import signature
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -16,9 +15,9 @@ from commonspace.cli.arguments import (
     Model,
     parse_list,
     parse_pairs,
-    parse_setting,
     parse_value,
 )
+from commonspace.cli.methods import Preset, make_method, read_tuned
 from commonspace.cli.output import is_terminal, print_json, print_line, print_table
 from commonspace.errors import InputError
 
@@ -59,12 +58,18 @@ def register(app: typer.Typer) -> None:
 def train(
     data: Data,
     out: Annotated[Path, typer.Option(metavar="MODEL", help="Folder for the model.")],
-    method: Annotated[str, typer.Option(help="SDML, SM, ... in any case.")] = "SDML",
+    method: Annotated[
+        str | None, typer.Option(help="SDML, SM, ... in any case [default: SDML].")
+    ] = None,
     set_: Annotated[
         list[str] | None,
         typer.Option("--set", metavar="KEY=VALUE", help="An argument of the method; repeatable."),
     ] = None,
-    preset: Annotated[str | None, typer.Option(help="Settings with a name, such as paper.")] = None,
+    preset: Preset = None,
+    settings: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Method and arguments as tune found them; --set wins."),
+    ] = None,
     split: Split = "train",
     modalities: Annotated[
         str | None, typer.Option(metavar="A,B,...", help="Which modalities [default: all].")
@@ -86,7 +91,11 @@ def train(
     _check_engine(engine)
     if (out / "model.json").exists() and not force:
         raise InputError(f"{out} holds a model. Name a new folder, or replace it with --force.")
-    model = make_method(method, preset=preset, settings=set_ or [], seed=seed)
+    if settings is not None:
+        method, found = read_tuned(settings, method)
+    else:
+        method, found = method or "SDML", {}
+    model = make_method(method, preset=preset, settings=set_ or [], seed=seed, found=found)
     from commonspace.data import load_dataset
     from commonspace.store.models import save
 
@@ -94,7 +103,7 @@ def train(
     chosen = parse_list(modalities)
     if chosen is not None:
         splits = splits.select(chosen)
-    learn, valid = _learning_data(splits, split, _encoder_specs(encoder))
+    learn, valid = learning_data(splits, split, encoder_specs(encoder))
     run = _run(out, jobs, resume, log_dir)
     model.fit(learn, valid, run=run)
     save(model, out, replace=True)
@@ -123,7 +132,7 @@ def add_modality(
 
     fitted = load(model)
     splits = load_dataset(data, root=data_root).select([modality])
-    learn, valid = _learning_data(splits, split, _encoder_specs(encoder))
+    learn, valid = learning_data(splits, split, encoder_specs(encoder))
     before = modality_digests(model)
     part = learn[modality]
     fitted.fit_modality(
@@ -141,46 +150,8 @@ def add_modality(
     _show_added(fitted, model, modality, before, after, json)
 
 
-def make_method(
-    name: str, *, preset: str | None = None, settings: list[str], seed: int | None = None
-) -> Method:
-    """Build a method from what the command line says.
-
-    Raises:
-        NotFoundError: No such method, preset or argument; the message lists those there are.
-    """
-    from commonspace import methods
-    from commonspace.checks import not_found
-
-    names = {known.lower(): known for known in methods.__all__}
-    if name.lower() not in names:
-        raise not_found("method", name.lower(), names)
-    cls = getattr(methods, names[name.lower()])
-    allowed = [key for key in signature(cls).parameters if key != "space"]
-    arguments: dict[str, Any] = {}
-    for key, text in parse_pairs("--set", settings).items():
-        if key not in allowed:
-            raise not_found(f"argument of {cls.__name__}", key, allowed)
-        value = parse_setting(text)
-        arguments[key] = tuple(value) if isinstance(value, list) else value
-    if seed is not None:
-        arguments["random_state"] = seed
-    presets = _presets(cls)
-    if preset is not None and preset not in presets:
-        raise not_found(f"preset of {cls.__name__}", preset, presets)
-    made: Method = (cls if preset is None else getattr(cls, preset))(**arguments)
-    return made
-
-
-def _presets(cls: type) -> list[str]:
-    return [
-        name
-        for name, value in vars(cls).items()
-        if isinstance(value, classmethod) and not name.startswith("_")
-    ]
-
-
-def _encoder_specs(texts: list[str] | None) -> dict[str, JsonDict | None]:
+def encoder_specs(texts: list[str] | None) -> dict[str, JsonDict | None]:
+    """Read ``MODALITY=KIND`` texts as settings of encoders."""
     from commonspace import encoders
     from commonspace.checks import not_found
 
@@ -198,9 +169,10 @@ def _encoder_specs(texts: list[str] | None) -> dict[str, JsonDict | None]:
     return specs
 
 
-def _learning_data(
+def learning_data(
     splits: Splits, split: str, encoders: dict[str, JsonDict | None]
 ) -> tuple[Dataset, Dataset | None]:
+    """Return the split to learn from and the one named "valid", raw items encoded."""
     from commonspace.encoders import fitted_spec
     from commonspace.store.pipelines import encode_raw
 

@@ -6,6 +6,8 @@
 from commonspace.evaluation.curves import Curves
 from commonspace.evaluation.engine import score_vectors
 from commonspace.evaluation.evaluator import chance, evaluate
+from commonspace.evaluation.graded import average_cumulative_gain, weighted_average_precision
+from commonspace.evaluation.health import Finding, Health, inspect, plot_health
 from commonspace.evaluation.metrics import (
     average_precision,
     label_overlap,
@@ -34,19 +36,24 @@ __all__ = [
     "Course",
     "Curves",
     "Difference",
+    "Finding",
+    "Health",
     "Protocol",
     "Report",
     "Score",
     "TiedScore",
+    "average_cumulative_gain",
     "average_precision",
     "bootstrap_interval",
     "chance",
     "compare",
     "evaluate",
     "holm",
+    "inspect",
     "label_overlap",
     "ndcg",
     "plot_curves",
+    "plot_health",
     "precision_at",
     "precision_recall_curve",
     "precision_scope_curve",
@@ -55,4 +62,5 @@ __all__ = [
     "score_vectors",
     "sign_flip_p",
     "tied_average_precision",
+    "weighted_average_precision",
 ]

@@ -17,12 +17,12 @@ from commonspace.errors import InputError
 from commonspace.evaluation.costs import Costs
 from commonspace.evaluation.curves import Curves, CurveSums
 from commonspace.evaluation.gains import BYTES_PER_PAIR as GAIN_BYTES
-from commonspace.evaluation.gains import Gains, block_ndcg
+from commonspace.evaluation.gains import Gains, block_graded
 from commonspace.evaluation.protocol import Protocol
 from commonspace.evaluation.ranking import BYTES_PER_PAIR, QueryScores, Ranker
 from commonspace.evaluation.relevance import Relevance
 from commonspace.evaluation.report import Score, summarise
-from commonspace.types import Float32Array
+from commonspace.types import BoolArray, Float32Array
 
 MEMORY = 32 << 20
 """Default bound of working memory, in bytes."""
@@ -66,7 +66,7 @@ def score_vectors(
         memory: Bound of working memory in bytes, beyond the vectors.
 
     Returns:
-        The score, with average precision (and nDCG) per query.
+        The score, with average precision (and graded measures) per query.
 
     Raises:
         InputError: Shapes do not fit, or a value is not finite.
@@ -119,6 +119,7 @@ def rank_all(
     part = min(part, _MOST_RANKED_AT_ONCE)
     costs = Costs(z_QE, z_GE, metric=protocol.metric, block_rows=step, memory=memory // 4)
     ranker = Ranker(len(z_GE), protocol, curves=curves)
+    n_items = len(z_GE) - int(relevance.exclude_self)
     buffer = np.empty((step, len(z_GE)))
     found = []
     for start in range(0, len(z_QE), step):
@@ -131,8 +132,11 @@ def rank_all(
             last = min(first + part, stop)
             rows = cost[first - start : last - start]
             # Ranking overwrites the costs, so gains come first.
-            ndcg = None if gains is None else block_ndcg(rows, gains.block(first, last), protocol)
-            found.append(replace(ranker.score(rows, relevance.block(first, last)), ndcg=ndcg))
+            graded = {}
+            if gains is not None:
+                gain = gains.block(first, last)
+                graded = block_graded(rows, gain, protocol, n_items=n_items)._asdict()
+            found.append(replace(ranker.score(rows, relevance.block(first, last)), **graded))
     return QueryScores.joined(found)
 
 
@@ -155,7 +159,7 @@ def to_score(
     mean, interval, worst, best = summarise(
         found.ap, found.worst, found.best, ~skipped, seed=seed, n_bootstrap=n_bootstrap
     )
-    graded = _graded(found, protocol, seed=seed, n_bootstrap=n_bootstrap)
+    graded = _graded(found, skipped, protocol, seed=seed, n_bootstrap=n_bootstrap)
     return Score(
         mean_ap=mean,
         ci=interval,
@@ -171,16 +175,24 @@ def to_score(
 
 
 def _graded(
-    found: QueryScores, protocol: Protocol, *, seed: int, n_bootstrap: int
+    found: QueryScores, skipped: BoolArray, protocol: Protocol, *, seed: int, n_bootstrap: int
 ) -> dict[str, Any]:
-    """The fields of a `Score` that gains fill."""
-    if found.ndcg is None:
-        return {}
-    empty = np.isnan(found.ndcg)
-    ndcg = found.ndcg if protocol.empty == "skip" else np.where(empty, 0.0, found.ndcg)
-    counts = ~np.isnan(ndcg)
-    mean, interval, _, _ = summarise(ndcg, ndcg, ndcg, counts, seed=seed, n_bootstrap=n_bootstrap)
-    return {"mean_ndcg": mean, "ndcg_ci": interval, "ndcg": ndcg}
+    """The fields of a `Score` that gains fill; WAP leaves out the queries that mAP does."""
+    fields: dict[str, Any] = {}
+    for name in ("ndcg", "wap", "acg"):
+        values = getattr(found, name)
+        if values is None:
+            continue
+        if protocol.empty == "zero":
+            values = np.where(np.isnan(values), 0.0, values)
+        elif name == "wap":
+            values = np.where(skipped, np.nan, values)
+        counts = ~np.isnan(values)
+        mean, interval, _, _ = summarise(
+            values, values, values, counts, seed=seed, n_bootstrap=n_bootstrap
+        )
+        fields |= {f"mean_{name}": mean, f"{name}_ci": interval, name: values}
+    return fields
 
 
 def _vectors(queries: Any, gallery: Any) -> tuple[Float32Array, Float32Array]:

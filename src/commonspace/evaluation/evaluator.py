@@ -18,7 +18,8 @@ from commonspace.evaluation.engine import (
     to_score,
 )
 from commonspace.evaluation.gains import BYTES_PER_PAIR as GAIN_BYTES
-from commonspace.evaluation.gains import Gains, discounts, normalised
+from commonspace.evaluation.gains import Gains, GradedScores, discounts, normalised
+from commonspace.evaluation.graded import expected_wap
 from commonspace.evaluation.protocol import Divisor, Protocol
 from commonspace.evaluation.ranking import QueryScores
 from commonspace.evaluation.relevance import Relevance
@@ -28,7 +29,6 @@ from commonspace.types import (
     AnyArray,
     BoolArray,
     Float32Array,
-    FloatArray,
     LabelledData,
     ModalityTable,
     SupportsTransform,
@@ -82,15 +82,15 @@ def evaluate(
         NotFoundError: ``data`` or ``model`` has no modality of that name.
     """
     protocol = _override(protocol, k=k, divide_by=divide_by)
-    names = _modalities(data, modalities)
+    names = chosen_modalities(data, modalities)
     directions = _directions(names, protocol)
     if gallery is not None:
         _check_gallery(model, data, gallery)
-    queries = {name: _Side.of(model, data[name], name) for name in names}
+    queries = {name: Side.of(model, data[name], name) for name in names}
     items = (
         queries
         if gallery is None
-        else {name: _Side.of(model, gallery[name], name) for name in names}
+        else {name: Side.of(model, gallery[name], name) for name in names}
     )
     scores = {}
     for direction in directions:
@@ -143,7 +143,7 @@ def chance(
         [1] Bestgen. Exact expected average precision of the random baseline for system
             evaluation. Prague Bulletin of Mathematical Linguistics 2015.
     """
-    names = _modalities(data, modalities)
+    names = chosen_modalities(data, modalities)
     queries = {name: _labels(data[name], name) for name in names}
     items = queries if gallery is None else {name: _labels(gallery[name], name) for name in names}
     scores = {}
@@ -154,13 +154,13 @@ def chance(
         found = _chance_scores(relevance, protocol)
         if protocol.gain is not None:
             gains = Gains.of(query, item, exclude_self=exclude_self)
-            found = replace(found, ndcg=_chance_ndcg(gains, protocol))
+            found = replace(found, **_chance_graded(gains, protocol)._asdict())
         scores[direction] = to_score(found, relevance, protocol, seed=seed, n_bootstrap=n_bootstrap)
     return Report(protocol, scores)
 
 
 @dataclass(frozen=True, eq=False)
-class _Side:
+class Side:
     """Vectors and labels of one modality, rows of unknown labels left out."""
 
     vectors: Float32Array
@@ -170,7 +170,8 @@ class _Side:
     @classmethod
     def of(
         cls, model: SupportsTransform | Mapping[str, Any], table: ModalityTable, name: str
-    ) -> _Side:
+    ) -> Side:
+        """Read one modality, or say what does not fit."""
         known = np.asarray(table.labels.known, dtype=np.bool_)
         labels = _labels(table, name)
         vectors = _transform(model, table, known, name)
@@ -209,7 +210,7 @@ def _labels(table: ModalityTable, name: str) -> AnyArray:
     return weights if known.all() else weights[known]
 
 
-def _with_unlabelled(score: Score, query: _Side, item: _Side) -> Score:
+def _with_unlabelled(score: Score, query: Side, item: Side) -> Score:
     dropped = query.n_unlabelled + (0 if query is item else item.n_unlabelled)
     return replace(score, n_unlabelled=dropped)
 
@@ -227,16 +228,23 @@ def _chance_scores(relevance: Relevance, protocol: Protocol) -> QueryScores:
     return QueryScores(expected, worst, best, n_relevant, n_relevant == 0)
 
 
-def _chance_ndcg(gains: Gains, protocol: Protocol) -> FloatArray:
-    """Every item counts with the mean gain of the gallery."""
+def _chance_graded(gains: Gains, protocol: Protocol) -> GradedScores:
+    """Every item counts with the mean gain of the gallery: it is one group of ties."""
     n_queries, n_gallery = len(gains.query), len(gains.gallery)
-    discount = discounts(n_gallery - int(gains.exclude_self), protocol.k)
+    n_items = n_gallery - int(gains.exclude_self)
+    discount = discounts(n_items, protocol.k)
     step = block_rows(n_gallery, MEMORY, bytes_per_pair=GAIN_BYTES)
     parts = []
     for start in range(0, n_queries, step):
         mean, best_first = gains.mean_block(start, min(start + step, n_queries))
-        parts.append(normalised(mean * discount.sum(), best_first, discount))
-    return np.concatenate(parts)
+        ndcg = normalised(mean * discount.sum(), best_first, discount)
+        # Of the query itself, which is worth nothing, the last of the best order is rid.
+        wap = expected_wap(best_first[:, :n_items], k=protocol.k, divide_by=protocol.divide_by)
+        nothing = best_first[:, 0] == 0
+        wap[nothing] = np.nan
+        parts.append((ndcg, wap, np.where(nothing, np.nan, mean)))
+    ndcg, wap, acg = (np.concatenate(part) for part in zip(*parts, strict=True))
+    return GradedScores(ndcg, wap, None if protocol.k is None else acg)
 
 
 def _override(protocol: Protocol, *, k: int | None, divide_by: Divisor | None) -> Protocol:
@@ -245,7 +253,8 @@ def _override(protocol: Protocol, *, k: int | None, divide_by: Divisor | None) -
     return protocol if divide_by is None else replace(protocol, divide_by=divide_by)
 
 
-def _modalities(data: LabelledData, modalities: Sequence[str] | None) -> tuple[str, ...]:
+def chosen_modalities(data: LabelledData, modalities: Sequence[str] | None) -> tuple[str, ...]:
+    """Return the modalities asked for, or all there are."""
     names = tuple(data.modalities) if modalities is None else tuple(modalities)
     for name in names:
         if name not in data.modalities:

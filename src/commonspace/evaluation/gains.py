@@ -1,9 +1,9 @@
-"""Graded relevance as the stream passes: normalised discounted cumulative gain of a block.
+"""Graded relevance as the stream passes: nDCG, ACG and WAP of a block of queries.
 
 The gain of an item is how much of the query's labels it shares. Items of one score stand in random
 order, so each counts with the mean gain of its group: that is the expectation over their orders,
 for the discounts of the group's ranks do not depend on who takes which [1]. The best order has no
-ties to resolve.
+ties to resolve. `graded` has the other two.
 
 References:
     [1] McSherry, Najork. Computing Information Retrieval Performance Measures Efficiently in the
@@ -13,14 +13,15 @@ References:
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from commonspace.errors import InputError
+from commonspace.evaluation.graded import block_wap, group_sums, tie_starts
 from commonspace.evaluation.metrics import Float64Array
 from commonspace.evaluation.protocol import Protocol
-from commonspace.types import AnyArray
+from commonspace.types import AnyArray, BoolArray
 
 BYTES_PER_PAIR = 56
 """Peak working memory per query and gallery item (measured: 41 to 50)."""
@@ -79,18 +80,42 @@ class Gains:
         return gain.sum(axis=1) / max(1, n_items), -np.sort(-gain, axis=1)
 
 
-def block_ndcg(cost: Float64Array, gain: Float64Array, protocol: Protocol) -> Float64Array:
+class GradedScores(NamedTuple):
+    """Per query, shape (n_queries,), float64; NaN for a query without anything to gain."""
+
+    ndcg: Float64Array
+    wap: Float64Array
+    acg: Float64Array | None
+    """None without a cut-off: the mean gain of all ranks is the same in any order."""
+
+
+def block_graded(
+    cost: Float64Array, gain: Float64Array, protocol: Protocol, *, n_items: int
+) -> GradedScores:
     """Score queries by costs (lower is better) and gains, both (n_queries, n_gallery).
 
-    Returns:
-        Shape (n_queries,), float64; NaN for a query without anything to gain.
+    Args:
+        cost: What ranks; infinite where an item takes no part.
+        gain: Of each item.
+        protocol: Its cut-off, divisor and ties.
+        n_items: How many items take part.
     """
     order = np.argsort(cost, axis=1, kind="stable")
     ranked = np.take_along_axis(gain, order, axis=1)
+    starts = np.ones(gain.shape, dtype=np.bool_)
     if protocol.ties == "expected":
-        _average_ties(np.take_along_axis(cost, order, axis=1), ranked)
+        starts = tie_starts(np.take_along_axis(cost, order, axis=1))
+    nothing = ~(gain > 0).any(axis=1)
+    wap = block_wap(ranked, starts, k=protocol.k, divide_by=protocol.divide_by)
+    wap[nothing] = np.nan
+    _average_ties(starts, ranked)
     discount = discounts(gain.shape[1], protocol.k)
-    return normalised(_discounted(ranked, discount), -np.sort(-gain, axis=1), discount)
+    ndcg = normalised(_discounted(ranked, discount), -np.sort(-gain, axis=1), discount)
+    if protocol.k is None:
+        return GradedScores(ndcg, wap, None)
+    depth = min(protocol.k, n_items)
+    acg = ranked[:, :depth].sum(axis=1) / depth
+    return GradedScores(ndcg, wap, np.where(nothing, np.nan, acg))
 
 
 def discounts(n_items: int, k: int | None) -> Float64Array:
@@ -114,14 +139,9 @@ def _discounted(gain: AnyArray, discount: AnyArray) -> Float64Array:
     return total
 
 
-def _average_ties(cost: Float64Array, gain: Float64Array) -> None:
+def _average_ties(starts: BoolArray, gain: Float64Array) -> None:
     """Replace gains by the mean of their group of equal cost, in place; rows are in order."""
-    starts = np.ones(cost.shape, dtype=np.bool_)
-    starts[:, 1:] = cost[:, 1:] != cost[:, :-1]
-    if starts.all():
-        return
     rows = np.flatnonzero(~starts.all(axis=1))
-    first = np.flatnonzero(starts[rows].ravel())
-    sums = np.add.reduceat(gain[rows].ravel(), first)
-    sizes = np.diff(np.append(first, len(rows) * gain.shape[1]))
-    gain[rows] = np.repeat(sums / sizes, sizes).reshape(len(rows), -1)
+    if len(rows):
+        sums, sizes = group_sums(gain[rows], starts[rows])
+        gain[rows] = np.repeat(sums / sizes, sizes).reshape(len(rows), -1)

@@ -13,7 +13,7 @@ from commonspace.evaluation.curves import Curves
 from commonspace.evaluation.report import Report
 
 # Colours of Okabe and Ito, told apart by readers of every colour vision; dashes tell them in print.
-_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 _DASHES = ("-", "--", "-.", ":")
 
 
@@ -43,7 +43,7 @@ def plot_curves(reports: Mapping[str, Report], folder: str | Path) -> list[Path]
         kinds.append(("map", _draw_cutoffs))
     for direction in directions:
         for kind, draw in kinds:
-            path = target / f"{kind}_{_plain(direction[0])}_{_plain(direction[1])}.png"
+            path = target / f"{kind}_{plain_name(direction[0])}_{plain_name(direction[1])}.png"
             _picture(reports, direction, draw, path)
             files.append(path)
     return files
@@ -66,7 +66,7 @@ def _picture(
         if score is not None and score.curves is not None:
             style = {
                 "label": f"{name} (mAP {score.mean_ap:.3f})",
-                "color": _COLOURS[at % len(_COLOURS)],
+                "color": COLOURS[at % len(COLOURS)],
                 "linestyle": _DASHES[at % len(_DASHES)],
             }
             draw(axes, score.curves, style)
@@ -105,5 +105,6 @@ def _check_curves(reports: Mapping[str, Report]) -> None:
             )
 
 
-def _plain(name: str) -> str:
+def plain_name(name: str) -> str:
+    """Return a name as part of a file's name."""
     return re.sub(r"[^\w.-]+", "-", name)

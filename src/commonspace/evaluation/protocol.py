@@ -43,10 +43,11 @@ class Protocol:
         within: Also score each modality against itself.
         keep_self: Within a modality, leave the query itself in its ranking.
         relevance: "shared": an item is relevant if it shares a class (weight > 0).
-        gain: Also measure graded relevance, by nDCG over the first ``k`` ranks: "overlap" is the
-            sum over classes of the smaller weight, for plain labels the number of shared classes.
-            None measures none. Ties and empty queries are read as for average precision; nothing
-            to find means that no item of the gallery has a gain.
+        gain: Also measure graded relevance over the first ``k`` ranks, by nDCG, by average
+            precision weighted by gains (WAP) and, where there is a ``k``, by the mean gain (ACG):
+            "overlap" is the sum over classes of the smaller weight, for plain labels the number of
+            shared classes. None measures none. Ties and empty queries are read as for average
+            precision; nothing to find means that no item of the gallery has a gain.
     """
 
     k: int | None = None

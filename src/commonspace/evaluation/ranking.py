@@ -38,13 +38,15 @@ class QueryScores:
     empty: BoolArray
     ndcg: FloatArray | None = None
     """Where gains are measured; NaN where there is nothing to gain."""
+    wap: FloatArray | None = None
+    acg: FloatArray | None = None
 
     @classmethod
     def joined(cls, parts: list[QueryScores]) -> QueryScores:
         """Concatenate blocks."""
         names = ["ap", "worst", "best", "n_relevant", "empty"]
-        names += ["ndcg"] if parts[0].ndcg is not None else []
-        return cls(*(np.concatenate([getattr(part, name) for part in parts]) for name in names))
+        names += [name for name in ("ndcg", "wap", "acg") if getattr(parts[0], name) is not None]
+        return cls(**{name: np.concatenate([getattr(p, name) for p in parts]) for name in names})
 
 
 class Ranker:

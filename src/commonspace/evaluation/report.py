@@ -18,6 +18,7 @@ from commonspace.evaluation.significance import Comparison, bootstrap_interval, 
 from commonspace.types import BoolArray, FloatArray, JsonDict
 
 _ARROW = "->"
+_GRADED = {"ndcg": "nDCG", "wap": "WAP", "acg": "ACG"}
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,6 +42,9 @@ class Score:
         ndcg_ci: 95 % bootstrap interval of it; None if not asked for.
         ndcg: Of each query, shape (n_queries,), float64; NaN for a query that the protocol
             skips. Empty in a report read from a summary.
+        mean_wap: Average precision weighted by gains, likewise; and ``wap_ci`` and ``wap``.
+        mean_acg: Mean gain of the first k ranks, likewise; and ``acg_ci`` and ``acg``. None
+            without a cut-off, as the mean gain of all ranks says nothing of their order.
     """
 
     mean_ap: float
@@ -56,6 +60,12 @@ class Score:
     mean_ndcg: float | None = None
     ndcg_ci: tuple[float, float] | None = None
     ndcg: FloatArray = field(default_factory=lambda: np.empty(0), repr=False)
+    mean_wap: float | None = None
+    wap_ci: tuple[float, float] | None = None
+    wap: FloatArray = field(default_factory=lambda: np.empty(0), repr=False)
+    mean_acg: float | None = None
+    acg_ci: tuple[float, float] | None = None
+    acg: FloatArray = field(default_factory=lambda: np.empty(0), repr=False)
 
     def to_dict(self, *, per_query: bool = False) -> JsonDict:
         """Return the score for JSON; ``per_query`` adds the values that `compare` needs."""
@@ -71,20 +81,28 @@ class Score:
         }
         if self.curves is not None:
             out["curves"] = self.curves.to_dict()
-        if self.mean_ndcg is not None:
-            out["ndcg"] = _number(self.mean_ndcg)
-            out["ndcg_ci"] = None if self.ndcg_ci is None else list(self.ndcg_ci)
         if per_query:
             out["ap"] = [_number(value) for value in self.ap]
-        if per_query and self.mean_ndcg is not None:
-            out["ndcg_of_query"] = [_number(value) for value in self.ndcg]
+        for name in _GRADED:
+            mean, interval = getattr(self, f"mean_{name}"), getattr(self, f"{name}_ci")
+            if mean is not None:
+                out[name] = _number(mean)
+                out[f"{name}_ci"] = None if interval is None else list(interval)
+                if per_query:
+                    out[f"{name}_of_query"] = [_number(value) for value in getattr(self, name)]
         return out
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Score:
         """Rebuild a score from `to_dict`."""
         ap = [_float(value) for value in values.get("ap", ())]
-        ndcg = [_float(value) for value in values.get("ndcg_of_query", ())]
+        graded: JsonDict = {}
+        for name in _GRADED:
+            if name in values:
+                of_query = [_float(value) for value in values.get(f"{name}_of_query", ())]
+                graded[f"mean_{name}"] = _float(values[name])
+                graded[f"{name}_ci"] = _interval(values.get(f"{name}_ci"))
+                graded[name] = np.array(of_query, dtype=np.float64)
         return cls(
             mean_ap=_float(values["map"]),
             ci=_interval(values["ci"]),
@@ -96,9 +114,7 @@ class Score:
             n_unlabelled=values.get("unlabelled", 0),
             ap=np.array(ap, dtype=np.float64),
             curves=Curves.from_dict(values["curves"]) if "curves" in values else None,
-            mean_ndcg=_float(values["ndcg"]) if "ndcg" in values else None,
-            ndcg_ci=_interval(values.get("ndcg_ci")),
-            ndcg=np.array(ndcg, dtype=np.float64),
+            **graded,
         )
 
 
@@ -159,6 +175,16 @@ class Report:
         """Mean nDCG over the directions from a modality to itself; None if not measured."""
         return _mean(s.mean_ndcg for (a, b), s in self.scores.items() if a == b)
 
+    def graded_means(self, *, within: bool = False) -> dict[str, float]:
+        """Means of "ndcg", "wap" and "acg" over directions, those that were measured.
+
+        Args:
+            within: Of the directions from a modality to itself, else between different ones.
+        """
+        chosen = [score for (a, b), score in self.scores.items() if (a == b) == within]
+        means = {name: _mean(getattr(s, f"mean_{name}") for s in chosen) for name in _GRADED}
+        return {name: mean for name, mean in means.items() if mean is not None}
+
     def compare(self, other: Report, *, n_resamples: int = 10_000, seed: int = 0) -> Comparison:
         """Test whether this report differs from another: see `compare`."""
         return compare(self, other, n_resamples=n_resamples, seed=seed)
@@ -176,9 +202,10 @@ class Report:
             "mean_ap_within": None if within is None else _number(within),
         }
         if self.protocol.gain is not None:
-            for name in ("mean_ndcg", "mean_ndcg_within"):
-                value = getattr(self, name)
-                out[name] = None if value is None else _number(value)
+            for suffix in ("", "_within"):
+                means = self.graded_means(within=bool(suffix))
+                for name in ("ndcg", "wap", *(["acg"] if self.protocol.k is not None else [])):
+                    out[f"mean_{name}{suffix}"] = _number(means[name]) if name in means else None
         return out
 
     def to_json(self, *, per_query: bool = False) -> str:
@@ -204,17 +231,18 @@ class Report:
             ) from error
 
     def __str__(self) -> str:
-        graded = self.protocol.gain is not None
+        graded = {**self.graded_means(within=True), **self.graded_means()}
         header = ["query", "gallery", "mAP", "95 % interval", "tie bracket"]
-        header += ["nDCG", "95 % interval"] if graded else []
+        header += [part for name in graded for part in (_GRADED[name], "95 % interval")]
         header += ["queries", "items"]
         rows = [_row(direction, score) for direction, score in self.scores.items()]
-        means = [("mean, cross-modal", self.mean_ap, self.mean_ndcg)]
+        means = [("mean, cross-modal", self.mean_ap, self.graded_means())]
         if self.mean_ap_within is not None:
-            means.append(("mean, within", self.mean_ap_within, self.mean_ndcg_within))
-        for title, mean_ap, mean_ndcg in means:
+            means.append(("mean, within", self.mean_ap_within, self.graded_means(within=True)))
+        for title, mean_ap, found in means:
             row = [title, "", f"{mean_ap:.4f}", "", ""]
-            row += ["" if mean_ndcg is None else f"{mean_ndcg:.4f}", ""] if graded else []
+            for name in graded:
+                row += [f"{found[name]:.4f}" if name in found else "", ""]
             rows.append([*row, "", ""])
         widths = [max(len(row[at]) for row in [header, *rows]) for at in range(len(header))]
         lines = [_line(row, widths) for row in [header, ["-" * width for width in widths], *rows]]
@@ -224,8 +252,10 @@ class Report:
 def _row(direction: tuple[str, str], score: Score) -> list[str]:
     bracket = f"{score.worst:.4f} - {score.best:.4f}" if score.best > score.worst else "no ties"
     row = [*direction, f"{score.mean_ap:.4f}", _span(score.ci), bracket]
-    if score.mean_ndcg is not None:
-        row += [f"{score.mean_ndcg:.4f}", _span(score.ndcg_ci)]
+    for name in _GRADED:
+        mean = getattr(score, f"mean_{name}")
+        if mean is not None:
+            row += [f"{mean:.4f}", _span(getattr(score, f"{name}_ci"))]
     return [*row, str(score.n_queries), str(score.n_gallery)]
 
 
@@ -241,7 +271,7 @@ def _line(row: list[str], widths: list[int]) -> str:
 
 def _describe(protocol: Protocol) -> str:
     depth = "all ranks" if protocol.k is None else f"first {protocol.k} ranks"
-    gain = "" if protocol.gain is None else f", nDCG of label {protocol.gain}"
+    gain = "" if protocol.gain is None else f", gains by label {protocol.gain}"
     return (
         f"{protocol.metric}, {depth}, divided by {protocol.divide_by}, ties {protocol.ties}, "
         f"empty queries {protocol.empty}{gain}"

@@ -14,6 +14,7 @@ import torch
 from scipy import sparse
 from torch import Tensor, nn
 
+from commonspace.data import Dataset
 from commonspace.disk import sha256_bytes
 from commonspace.methods.base import standardization
 from commonspace.types import AnyArray, Float32Array
@@ -85,6 +86,22 @@ def passes_for(
     """
     asked = np.clip(at_1024 * (1024 / width) ** 0.5, *passes)
     return float(np.clip(asked, within[0] / steps, max(1, within[1] / steps)))
+
+
+def learned_digest(networks: Mapping[str, nn.Module]) -> str:
+    """Digest of all that some networks have learned, in their order."""
+    chunks = []
+    for network in networks.values():
+        arrays = arrays_of(network).values()
+        chunks.append(b"".join(np.ascontiguousarray(array).tobytes() for array in arrays))
+    return sha256_bytes(*chunks)
+
+
+def digest_of(params: Mapping[str, Any], train: Dataset, valid: Dataset | None, *more: str) -> str:
+    """Identity of a training by arguments and data, so that only the same one is resumed."""
+    versions = metadata.version("commonspace"), torch.__version__
+    data = [part.fingerprint() for part in (train, valid) if part is not None]
+    return sha256_bytes(repr((versions, sorted(params.items()), data, more)).encode())
 
 
 def identity(job: Mapping[str, Any]) -> str:

@@ -13,18 +13,15 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
-from importlib import metadata
 from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
-import torch
 from torch import nn
 
 from commonspace.data import Dataset, Modality
-from commonspace.disk import sha256_bytes
 from commonspace.errors import InputError, UnsupportedError
 from commonspace.methods.base import Method, MethodState, PartState
-from commonspace.methods.jobs import arrays_of
+from commonspace.methods.jobs import arrays_of, digest_of, learned_digest
 from commonspace.methods.msdmml_settings import (
     BACKBONE_RATE,
     RATE,
@@ -36,15 +33,15 @@ from commonspace.methods.msdmml_settings import (
     picture_options,
 )
 from commonspace.methods.msdmml_training import (
-    Part,
     backbone_of,
     embed,
     fit_branches,
     restore_branch,
 )
+from commonspace.methods.parts import Part, item_ids, labelled_part
 from commonspace.space import Space
 from commonspace.training import Run, run_all
-from commonspace.types import AnyArray, Float32Array, IntArray, JsonDict
+from commonspace.types import AnyArray, Float32Array, JsonDict
 
 logger = logging.getLogger(__name__)
 
@@ -234,7 +231,7 @@ class MSDMML(Method):
         self.networks_, self.options_ = networks, job["options"]
         self.history_ = dict.fromkeys(networks, history)
         self.several_ = several
-        learned = sha256_bytes(*(_bytes(network) for network in networks.values()))
+        learned = learned_digest(networks)
         self.space_ = Space.learned(self.dim, train.classes, learned_from=learned)
         self.anchors_ = self._choose_anchors(job["parts"], train)
         self._warn_of_zeros()
@@ -277,13 +274,14 @@ class MSDMML(Method):
         self, name: str, train: Dataset, valid: Dataset | None, several: bool
     ) -> dict[str, Any]:
         held = {} if valid is None else dict(valid)
-        ids = np.concatenate([part.items for part in (*train.values(), *held.values())])
-        known = np.unique(ids)
+        known = item_ids(train, valid)
         parts = {modality: _labelled(modality, part, known) for modality, part in train.items()}
         return {
             "name": name,
             "parts": parts,
-            "valid": {m: _part(p, known) for m, p in held.items() if p.labels.labelled.any()},
+            "valid": {
+                m: labelled_part(p, known) for m, p in held.items() if p.labels.labelled.any()
+            },
             "anchors": None,
             "options": {m: self._network_options(m, part.x) for m, part in parts.items()},
             "rates": self._rates(list(parts)),
@@ -378,10 +376,7 @@ class MSDMML(Method):
 
     def _digest(self, train: Dataset, valid: Dataset | None, *more: str) -> str:
         """Identity of a training, so that only the same one is resumed."""
-        params = sorted(self.get_params(deep=False).items())
-        versions = metadata.version("commonspace"), torch.__version__
-        data = [part.fingerprint() for part in (train, valid) if part is not None]
-        return sha256_bytes(repr((versions, params, data, more)).encode())
+        return digest_of(self.get_params(deep=False), train, valid, *more)
 
     def _transform(self, modality: str, x_ND: AnyArray) -> Float32Array:
         return embed(self.networks_[modality], x_ND, self.space_.dim)
@@ -420,19 +415,8 @@ def _labelled(name: str, part: Modality, known: AnyArray) -> Part:
             f"modality {name!r}: MSDMML learns from labels, and none of its {len(part)} rows has "
             "one. Label some rows, or leave the modality out."
         )
-    return _part(part, known)
-
-
-def _part(part: Modality, known: AnyArray) -> Part:
-    """The labelled rows, each with the number of its item."""
-    rows = np.flatnonzero(part.labels.labelled)
-    items: IntArray = np.searchsorted(known, part.items[rows]).astype(np.int64)
-    return Part(np.asarray(part.x)[rows], part.labels.take(rows).dense(), items)
+    return labelled_part(part, known)
 
 
 def _no_rows(data: Dataset) -> Float32Array:
     return np.empty((0, len(data.classes)), np.float32)
-
-
-def _bytes(network: nn.Module) -> bytes:
-    return b"".join(np.ascontiguousarray(a).tobytes() for a in arrays_of(network).values())

@@ -7,7 +7,6 @@ others; any other modality has batches of its own. The losses need labels alone.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -16,9 +15,9 @@ from torch import Tensor, nn
 
 from commonspace.encoders import load_backbone
 from commonspace.errors import InputError
-from commonspace.evaluation import score_vectors
 from commonspace.methods.base import standardization
 from commonspace.methods.jobs import as_tensor, in_blocks, passes_for, with_arrays
+from commonspace.methods.parts import VALID_ROWS, Part, evenly, mean_ap_among
 from commonspace.networks import MetricBranch, PictureBranch
 from commonspace.objectives import (
     binary_similarity,
@@ -30,37 +29,14 @@ from commonspace.objectives import (
 from commonspace.training import History, Settings, compute_settings, derive_seed, train
 from commonspace.training.checkpoint import Checkpoint
 from commonspace.training.loop import Callback, Networks, Rows
-from commonspace.types import AnyArray, Float32Array, IntArray, JsonDict
+from commonspace.types import AnyArray, Float32Array, JsonDict
 
 FORWARD_ROWS = 1024
 STEPS, PASSES, PASSES_AT_1024 = (150, 3000), (10, 25), 12.5  # fewest and most of each
 PICTURE_WIDTH = 1024  # features that a picture counts as: about what a backbone makes of it
-VALID_ROWS = 2000  # of each modality: enough to tell epochs apart
 SCALING_ROWS = 512  # pictures by which the pooled maps are scaled
 PICTURE_ROWS = 32
 ANCHORS = "\0anchors"  # the stream of what stays as it is; no modality has that name
-
-
-@dataclass(frozen=True)
-class Part:
-    """The labelled rows of one modality, or vectors of others that stay as they are.
-
-    Attributes:
-        x: Features (or vectors), one row an item.
-        y: Label weights, shape (n, n_classes).
-        items: Number of the item that each row shows, equal across modalities.
-    """
-
-    x: AnyArray
-    y: Float32Array
-    items: IntArray
-
-    def __len__(self) -> int:
-        return len(self.items)
-
-    def take(self, rows: AnyArray) -> Part:
-        """Some rows, in their order."""
-        return Part(self.x[rows], self.y[rows], self.items[rows])
 
 
 class MetricTask:
@@ -102,23 +78,13 @@ class MetricTask:
 
     def _mean_ap(self) -> float:
         """Mean over directions between modalities (and anchors), else within; NaN without rows."""
-        sides = {}
-        for name, part in self.valid.items():
-            rows = np.linspace(0, len(part) - 1, min(len(part), VALID_ROWS)).astype(int)
-            sides[name] = self._embedded(name, part.x[rows]), part.y[rows]
+        sides = {
+            name: (self._embedded(name, part.x), part.y)
+            for name, part in ((n, evenly(p, VALID_ROWS)) for n, p in self.valid.items())
+        }
         if sides and self.anchors is not None:
             sides[ANCHORS] = self.anchors.x, self.anchors.y
-        cross = [(a, b) for a in sides for b in sides if a != b]
-        within = [(a, a) for a in sides if len(sides[a][1]) > 1]
-        scores = [
-            score_vectors(
-                *(sides[a][0], sides[b][0], sides[a][1], sides[b][1]),
-                exclude_self=a == b,
-                n_bootstrap=0,
-            ).mean_ap
-            for a, b in cross or within
-        ]
-        return float(np.mean(scores)) if scores else float("nan")
+        return mean_ap_among(sides)
 
     def _loss(self, parts: Mapping[str, Part], anchors: Part | None) -> Tensor:
         vectors = [self.branches[name](as_input(part.x)) for name, part in parts.items()]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import pairwise
 
 import torch
@@ -20,23 +20,29 @@ def l2_normalize(x_BE: Tensor) -> Tensor:
 
 
 class MLP(nn.Sequential):
-    """Linear layers with ReLU after each but the last.
+    """Linear layers with a nonlinearity after each but the last.
 
     Args:
         sizes: Width of the input, of each hidden layer, and of the output.
         dropout: Share of the hidden units dropped in training.
-        batch_norm: Normalise every hidden unit over the batch, before the ReLU.
+        batch_norm: Normalise every hidden unit over the batch, before the nonlinearity.
+        activation: Makes the nonlinearity.
     """
 
     def __init__(
-        self, sizes: Sequence[int], *, dropout: float = 0.0, batch_norm: bool = False
+        self,
+        sizes: Sequence[int],
+        *,
+        dropout: float = 0.0,
+        batch_norm: bool = False,
+        activation: Callable[[], nn.Module] = nn.ReLU,
     ) -> None:
         layers: list[nn.Module] = []
         for width_in, width_out in pairwise(sizes[:-1]):
             layers.append(nn.Linear(width_in, width_out))
             if batch_norm:
                 layers.append(nn.BatchNorm1d(width_out))
-            layers.append(nn.ReLU())
+            layers.append(activation())
             if dropout:
                 layers.append(nn.Dropout(dropout))
         layers.append(nn.Linear(sizes[-2], sizes[-1]))

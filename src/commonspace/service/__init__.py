@@ -8,6 +8,8 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from commonspace.checks import require
+
 if TYPE_CHECKING:
     from commonspace.service.app import create_app
     from commonspace.service.client import Client
@@ -30,4 +32,6 @@ __all__ = ["Client", "KeyFile", "Limits", "create_app", "serve"]
 def __getattr__(name: str) -> Any:
     if name not in _HOMES:
         raise AttributeError(f"module 'commonspace.service' has no attribute {name!r}")
+    if name in ("create_app", "serve"):
+        require("fastapi", extra="service", what="the service")
     return getattr(import_module(f"commonspace.service.{_HOMES[name]}"), name)

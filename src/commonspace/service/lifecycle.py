@@ -219,20 +219,38 @@ class Shelf:
         except CommonspaceError as error:
             _log.error("the version that is there stays: %s", error)
 
-    @asynccontextmanager
-    async def lifespan(self, app: Any) -> AsyncIterator[None]:
-        """Open everything, serve, finish what was begun, close everything."""
+    def start(self) -> None:
+        """Open everything, or nothing; the app does it when it starts, if nobody did before.
+
+        Raises:
+            CommonspaceError: A collection does not open.
+        """
+        if self.open:
+            return
         self.threads = Threads()
         try:
             for served in self.collections.values():
-                await in_thread(self.threads.writing, served.open)
-            self.open = True
+                served.open()
+        except BaseException:
+            self.stop()
+            raise
+        self.open = True
+
+    def stop(self) -> None:
+        """Finish what was begun, and close everything."""
+        self.open = False
+        self.threads.close()
+        for served in self.collections.values():
+            served.close()
+
+    @asynccontextmanager
+    async def lifespan(self, app: Any) -> AsyncIterator[None]:
+        """Open everything, serve, close everything."""
+        await asyncio.to_thread(self.start)
+        try:
             yield
         finally:
-            self.open = False
-            for served in self.collections.values():
-                await in_thread(self.threads.writing, served.close)
-            self.threads.close()
+            await asyncio.to_thread(self.stop)
 
     def _batcher(self, collection: Collection) -> Batcher:
         observe = self._metrics.batches.observe

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from inspect import signature
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,7 +13,7 @@ from commonspace.errors import InputError
 from commonspace.service.errors import Refused
 from commonspace.service.limits import Limits
 from commonspace.service.schema import Part
-from commonspace.service.uploads import kind_of, open_picture
+from commonspace.service.uploads import kind_of, open_picture, stored
 from commonspace.types import Float32Array
 
 if TYPE_CHECKING:
@@ -55,23 +56,28 @@ def mixed_vector(
 def file_vector(
     version: Version, place: int, files: Sequence[bytes], modality: str | None, limits: Limits
 ) -> Float32Array:
-    """Return the vector of an uploaded picture, shape (1, dim).
+    """Return the vector of an uploaded file, shape (1, dim).
 
     Raises:
-        Refused: No picture, or one that is too large.
-        InputError: No such upload, damaged, or no modality reads pictures.
+        Refused: A file that is not known here, or one that is too large.
+        InputError: No such upload, damaged, or no modality reads such files.
     """
     from commonspace.store.pipelines import query_vector
 
     where = f"file {place}"
     if place >= len(files):
         raise InputError(f"{where}: there are {len(files)} uploads, numbered from 0.")
-    if kind_of(files[place], where=where) != "image":
+    kind = kind_of(files[place], where=where)
+    if kind == "image":
+        picture: Any = open_picture(files[place], limits, where=where)
+        return query_vector(version.model, image=picture, modality=modality)
+    if kind not in signature(query_vector).parameters:  # what encoders there are for
         raise Refused(
-            415, "UnsupportedMedia", f"{where}: no picture, and no encoder here reads it."
+            415, "UnsupportedMedia", f"{where}: {kind}, and no encoder here reads such files."
         )
-    picture: Any = open_picture(files[place], limits, where=where)
-    return query_vector(version.model, image=picture, modality=modality)
+    with stored(files[place]) as path:
+        raw: dict[str, Any] = {kind: path}
+        return query_vector(version.model, **raw, modality=modality)
 
 
 def _vector(version: Version, part: Part, files: Sequence[bytes], limits: Limits) -> Float32Array:

@@ -53,9 +53,9 @@ def serve(
 
     Raises:
         InputError: An address for others without keys, or a file without one that counts.
-        StorageError: The address is taken.
+        StorageError: The address is taken, or a collection does not open.
+        NotFoundError: A folder is not a collection.
     """
-    uvicorn = require("uvicorn", extra="service", what="serving")
     file = _checked_keys(host, keys)
     limits = limits or default_limits(with_keys=file is not None)
     app = create_app(
@@ -68,22 +68,12 @@ def serve(
         hosts=LOOPBACK | {host},
     )
     _reopen_on_hangup(app)
-    listening = _listen(host, port)
-    log_json(access_log=access_log)
-    config = uvicorn.Config(
-        app,
-        log_config=None,
-        access_log=False,
-        server_header=False,
-        timeout_keep_alive=_KEEP_ALIVE,
-        timeout_graceful_shutdown=int(limits.seconds),
-        limit_concurrency=2 * limits.in_flight,
-        h11_max_incomplete_event_size=64 << 10,
-    )
-    address = listening.getsockname()
-    events.info("serving", extra={"fields": {"host": address[0], "port": address[1]}})
-    with listening, _ends_in_peace():
-        uvicorn.Server(config).run(sockets=[listening])
+    with _listen(host, port) as listening:
+        app.state.service.shelf.start()
+        log_json(access_log=access_log)
+        address = listening.getsockname()
+        events.info("serving", extra={"fields": {"host": address[0], "port": address[1]}})
+        _run(app, listening, limits)
 
 
 def default_limits(*, with_keys: bool, rate: float | None = None, upload_mb: int = 16) -> Limits:
@@ -136,6 +126,22 @@ def _listen(host: str, port: int) -> socket.socket:
             f"cannot listen at {host}, port {port}: {error.strerror}. Name another --port."
         ) from error
     return listening
+
+
+def _run(app: Any, listening: socket.socket, limits: Limits) -> None:
+    uvicorn = require("uvicorn", extra="service", what="serving")
+    config = uvicorn.Config(
+        app,
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        timeout_keep_alive=_KEEP_ALIVE,
+        timeout_graceful_shutdown=int(limits.seconds),
+        limit_concurrency=2 * limits.in_flight,
+        h11_max_incomplete_event_size=64 << 10,
+    )
+    with _ends_in_peace():
+        uvicorn.Server(config).run(sockets=[listening])
 
 
 @contextmanager

@@ -9,6 +9,10 @@ from __future__ import annotations
 
 import io
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from tempfile import NamedTemporaryFile
 from typing import Any
 
 from commonspace.checks import require
@@ -30,6 +34,14 @@ _SOUNDS = (
     (b"ID3", "audio/mpeg"),
     (b"\xff\xfb", "audio/mpeg"),
 )
+_SUFFIXES = {
+    "audio/wav": ".wav",
+    "audio/flac": ".flac",
+    "audio/ogg": ".ogg",
+    "audio/mpeg": ".mp3",
+    "video/mp4": ".mp4",
+    "video/webm": ".webm",
+}
 _READERS = {kind: reader for _, kind, reader in _PICTURES} | {"image/webp": "WEBP"}
 
 
@@ -100,6 +112,23 @@ def open_picture(data: bytes, limits: Limits, *, where: str) -> Any:
         raise too_large(f"{where}: the picture asks for more memory than there is.") from error
     except Exception as error:  # readers of damaged files raise whatever they trip over
         raise InputError(f"{where}: a damaged or truncated picture ({error}).") from error
+
+
+@contextmanager
+def stored(data: bytes) -> Iterator[Path]:
+    """A file of these bytes for readers that need one, under a name of ours, gone after the block.
+
+    Raises:
+        InputError: No reader knows them.
+    """
+    kind = sniff(data)
+    suffix = _SUFFIXES.get(kind or "")
+    if suffix is None:
+        raise InputError(f"expected a sound or a film, got {kind}.")
+    with NamedTemporaryFile(suffix=suffix) as file:
+        file.write(data)
+        file.flush()
+        yield Path(file.name)
 
 
 def _check_pixels(size: tuple[int, int], limits: Limits, where: str) -> None:

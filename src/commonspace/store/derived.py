@@ -1,7 +1,8 @@
 """The search index beside a collection: made from the truth, never trusted over it.
 
 ``index.json`` says from which batch of which history ``index.faiss`` was made, and its SHA-256. If
-anything of that does not fit, the index is made again from SQLite; deleting both loses nothing.
+anything of that does not fit, the index is made again from SQLite; deleting both loses nothing. The
+files may be behind the truth: what changed since is read from the log of batches.
 """
 
 from __future__ import annotations
@@ -11,38 +12,56 @@ from pathlib import Path
 
 from commonspace.disk import check_file, read_json, write_json
 from commonspace.errors import NotFoundError, StorageError
-from commonspace.index import ExactIndex
+from commonspace.index import Index, read_index
+from commonspace.store.building import Builder, Built, build_index
 from commonspace.store.items import ItemTable
-from commonspace.types import Float32Array, IntArray
+from commonspace.store.wish import IndexWish
+from commonspace.types import Float32Array, IntArray, JsonDict
 
+INDEX_FILES = ("index.faiss", "index.json")
 _KIND = "commonspace-index"
-_VERSION = 1
+_VERSION = 2
+# Changed items, as a share of all, that the next opening rather catches up with than have the
+# files written again: a graph takes long to catch up with, codes have to be made.
+_LEFT_BEHIND = {"hnsw": 0.002, "codes": 0.01, "codes4": 0.01}
+_LEFT_BEHIND_ELSE = 0.05
+# Of so few items the files are written whenever they are behind.
+_ALWAYS_WRITTEN = 1000
 _log = logging.getLogger(__name__)
 
 
 class DerivedIndex:
-    """An exact cosine index over the vectors of an `ItemTable`, loaded when it is first needed.
+    """The index over the vectors of an `ItemTable`, loaded when it is first needed.
+
+    Args:
+        folder: Of the collection.
+        items: The truth.
+        wish: What index there should be.
 
     Attributes:
         generation: The batch of the truth that the index in memory stands for; -1 without one.
     """
 
-    def __init__(self, folder: Path, items: ItemTable) -> None:
-        self._file = folder / "index.faiss"
-        self._manifest = folder / "index.json"
+    def __init__(self, folder: Path, items: ItemTable, wish: IndexWish) -> None:
+        self.wish = wish
+        self.generation = -1
+        self._file, self._manifest = (folder / name for name in INDEX_FILES)
         self._items = items
-        self._index: ExactIndex | None = None
+        self._index: Index | None = None
         self._newest_key = 0
         self._written = -1
-        self.generation = -1
+        self._changed = 0
+        self._builder: Builder | None = None
 
-    def current(self) -> ExactIndex:
+    def current(self) -> Index:
         """Return the index of the truth as it is now; within `ItemTable.snapshot`."""
         generation = self._items.generation()
+        self._adopt()
         if self._index is None:
-            self._index = self._load()
-        if -1 < self.generation < self._items.log_starts():
-            self._index = self._empty()
+            self._load()
+        if self._index is None or (self.generation != generation and self._overrun()):
+            self._install(build_index(self._items, self.wish))
+        assert self._index is not None
         if self.generation != generation:
             gone = self._items.deleted_after(self.generation, self._newest_key)
             self._change(self._index, gone, generation)
@@ -50,18 +69,24 @@ class DerivedIndex:
 
     def follow(self, generation: int, gone: IntArray, keys: IntArray, rows: Float32Array) -> None:
         """Take in a batch that was just committed, without reading it back."""
+        self._adopt()
         if self._index is None or self.generation != generation - 1:
             return  # the next search catches up
         index, self._index = self._index, None  # an interrupted change must not be seen
         index.remove(gone)
         index.add(keys, rows)
         self._newest_key = max(self._newest_key, int(keys.max(initial=0)))
+        self._changed += len(gone) + len(keys)
         self._index, self.generation = index, generation
 
-    def write(self) -> None:
-        """Bring the files up to the truth, if they are not; within `ItemTable.snapshot`."""
+    def write(self, *, lazily: bool = False) -> None:
+        """Bring the files up to the truth, if they are not; within `ItemTable.snapshot`.
+
+        Args:
+            lazily: Leave them behind where the next opening catches up quickly.
+        """
         index = self.current()
-        if self._written == self.generation:
+        if self._written == self.generation or (lazily and self._soon_caught_up(index)):
             return
         digest = index.write(self._file)
         write_json(
@@ -73,33 +98,99 @@ class DerivedIndex:
                 "token": self._items.token(self.generation),
                 "newest_key": self._newest_key,
                 "items": len(index),
+                "index": index.kind,
                 "sha256": digest,
             },
         )
-        self._written = self.generation
+        self._written, self._changed = self.generation, 0
 
-    def _change(self, index: ExactIndex, gone: IntArray, generation: int) -> None:
+    def forgettable(self) -> int:
+        """The generation up to which nobody needs the log; -1 for none of it."""
+        return -1 if self._builder is not None else self._written
+
+    def outgrown(self) -> bool:
+        """Whether the index in memory should be made again."""
+        return self._index is not None and self.wish.outgrown(self._index, self._items.space.dim)
+
+    def build_beside(self, truth: Path) -> Builder:
+        """Start a thread that makes the index again; `current` takes it over when it is done."""
+        if self._builder is None:
+            self._builder = Builder(truth, self.wish)
+        return self._builder
+
+    def settle(self) -> None:
+        """Stop the thread, if there is one."""
+        if self._builder is not None:
+            self._builder.stop()
+            self._builder = None
+
+    def describe(self) -> JsonDict:
+        """What index there is; within `ItemTable.snapshot`."""
+        index = self.current()
+        settings = {k: v for k, v in index.settings.items() if k not in ("metric", "dim")}
+        effort = getattr(index, "effort", None)
+        return {**settings, "effort": effort, "items": len(index), "empty_slots": index.n_dead}
+
+    def load_strictly(self) -> Index | None:
+        """Read the files and nothing else; None where there are none.
+
+        Raises:
+            StorageError: They are damaged, or of another history of the items.
+        """
+        if not self._manifest.exists() and not self._file.exists():
+            return None
+        try:
+            self._read()
+        except (KeyError, TypeError, ValueError) as error:
+            raise StorageError(f"{self._manifest} is damaged: {error}.") from error
+        return self._index
+
+    def _change(self, index: Index, gone: IntArray, generation: int) -> None:
         self._index = None
         index.remove(gone)
         newest = self._items.newest_key()
+        self._changed += len(gone)
         for keys, rows in self._items.vectors_after(self._newest_key):
             index.add(keys, rows)
+            self._changed += len(keys)
         self._index, self._newest_key, self.generation = index, newest, generation
 
-    def _empty(self) -> ExactIndex:
-        self.generation, self._newest_key, self._written = -1, 0, -1
-        return ExactIndex("cosine", dim=self._items.space.dim)
+    def _overrun(self) -> bool:
+        """Whether the log does not reach back, or so much is new that another index costs less."""
+        if self._index is None or self.generation < self._items.log_starts():
+            return True
+        n, dim = self._items.count(), self._items.space.dim
+        known = len(self._index)
+        return n > 2 * known and self._index.kind != self.wish.plan(n, dim)[0]
 
-    def _load(self) -> ExactIndex:
+    def _soon_caught_up(self, index: Index) -> bool:
+        share = _LEFT_BEHIND.get(index.kind, _LEFT_BEHIND_ELSE)
+        many = len(index) > _ALWAYS_WRITTEN
+        return many and self._written > -1 and self._changed <= share * len(index)
+
+    def _install(self, built: Built) -> None:
+        self._index, self.generation = built.index, built.generation
+        self._newest_key, self._written, self._changed = built.newest_key, -1, 0
+
+    def _adopt(self) -> None:
+        """Take over what the thread has made; the log tells what has changed since."""
+        if self._builder is None or self._builder.running:
+            return
+        builder, self._builder = self._builder, None
+        if builder.error is not None:
+            _log.warning("%s: could not make the index again: %s", self._file, builder.error)
+        if builder.built is not None:
+            self._install(builder.built)
+
+    def _load(self) -> None:
         try:
-            return self._read()
+            self._read()
         except NotFoundError:
             _log.debug("%s: no index yet, making it", self._file.parent)
         except (StorageError, KeyError, TypeError, ValueError) as error:
             _log.warning("%s: making the index again from the items: %s", self._file.parent, error)
-        return self._empty()
 
-    def _read(self) -> ExactIndex:
+    def _read(self) -> None:
         manifest = read_json(self._manifest, kind=_KIND, max_version=_VERSION)
         generation = int(manifest["generation"])
         if manifest["token"] is None or manifest["token"] != self._items.token(generation):
@@ -107,9 +198,9 @@ class DerivedIndex:
         if not self._file.exists():
             raise NotFoundError(f"{self._file} was deleted.")
         check_file(self._file, str(manifest["sha256"]), restore="It is made again.")
-        index = ExactIndex.read(self._file, metric="cosine")
+        index = read_index(self._file, metric="cosine")
         if index.dim != self._items.space.dim or len(index) != manifest["items"]:
             raise StorageError(f"{self._file} does not hold what {self._manifest.name} says.")
-        self.generation = self._written = generation
         self._newest_key = int(manifest["newest_key"])
-        return index
+        self._index, self._changed = index, 0
+        self.generation = self._written = generation

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 
-from commonspace.types import AnyArray, Float32Array, JsonDict, StrArray
+import numpy as np
+
+from commonspace.store.items import ItemTable
+from commonspace.types import AnyArray, Float32Array, IntArray, JsonDict, StrArray
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,3 +42,21 @@ class Hits:
             [dict(zip(names, cell, strict=True)) for cell in zip(*query, strict=True)]
             for query in zip(*lists, strict=True)
         ]
+
+
+def hits_of(items: ItemTable, keys: IntArray, scores: Float32Array) -> Hits:
+    """Return what keys and scores stand for; within `ItemTable.snapshot`."""
+    wanted = keys.ravel().tolist()
+    described = items.describe(np.array(sorted(set(wanted)), dtype=np.int64))
+    cells = [described[key] for key in wanted]
+    payloads = np.empty(keys.size, dtype=object)
+    # All at once: each cell gets a dict of its own, and one call takes a third of the time.
+    payloads[:] = json.loads(f"[{','.join([payload for _, _, payload in cells])}]")
+    ids = np.array([id_ for id_, _, _ in cells], dtype=np.str_)
+    modalities = np.array([modality for _, modality, _ in cells], dtype=np.str_)
+    return Hits(
+        ids.reshape(keys.shape),
+        scores,
+        modalities.reshape(keys.shape),
+        payloads.reshape(keys.shape),
+    )

@@ -8,7 +8,6 @@ a random token, by which an index beside the file is known to be made from exact
 from __future__ import annotations
 
 import json
-import os
 import secrets
 import sqlite3
 from collections.abc import Iterator, Sequence
@@ -16,64 +15,20 @@ from contextlib import contextmanager, suppress
 from itertools import chain, repeat
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
+from zlib import crc32
 
 import numpy as np
 
-from commonspace.disk import atomic_file
-from commonspace.errors import CommonspaceError, NotFoundError, StorageError
-from commonspace.space import Space
+from commonspace.errors import StorageError
+from commonspace.store.schema import FORMAT_VERSION, connect, read_space, upgrade
 from commonspace.types import Float32Array, IntArray, JsonDict
 
-FORMAT_VERSION = 1
-
-# Vectors lie in a table of their own, so that filters read payloads without paging through them.
-# Keys are never used twice (AUTOINCREMENT): a key above the newest one of an index is new to it.
-_SCHEMA = """
-CREATE TABLE meta (name TEXT PRIMARY KEY, value NOT NULL) WITHOUT ROWID;
-CREATE TABLE metadata (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
-CREATE TABLE batches (generation INTEGER PRIMARY KEY, token TEXT NOT NULL);
-CREATE TABLE items (
-  key INTEGER PRIMARY KEY AUTOINCREMENT, id TEXT NOT NULL, modality TEXT NOT NULL,
-  payload TEXT NOT NULL, generation INTEGER NOT NULL, UNIQUE (id, modality)
-);
-CREATE TABLE vectors (key INTEGER PRIMARY KEY, vector BLOB NOT NULL);
-CREATE TABLE deleted (
-  generation INTEGER NOT NULL, key INTEGER NOT NULL, PRIMARY KEY (generation, key)
-) WITHOUT ROWID;
-CREATE VIRTUAL TABLE texts USING fts5 (text, tokenize = "unicode61 remove_diacritics 2");
-"""
-# 16 KB pages hold 512-d vectors with 12 % waste where SQLite's 4 KB ones waste half.
-_PAGE_SIZE = 16384
 _BLOCK_BYTES = 1 << 26
-_CACHE_KIB = 1 << 16
 _NOT_STORED = " Nothing of this batch was stored; what was stored before is as it was."
 # The log of deletes and batches is forgotten once it is longer than this and than the items.
 _LOG_ROWS = 10_000
-
-
-def create_items(path: Path, space: Space, library: str) -> None:
-    """Write the file of an empty collection, whole or not at all."""
-    manifest = json.dumps(space.manifest(), ensure_ascii=False)
-    meta = {
-        "kind": "commonspace-collection",
-        "format_version": FORMAT_VERSION,
-        "space": manifest,
-        "basis": space.basis.astype("<f4", copy=False).tobytes(),
-        "created_by": library,
-        "log_starts": 0,
-    }
-    memory = sqlite3.connect(":memory:", isolation_level=None)
-    try:
-        memory.execute(f"PRAGMA page_size = {_PAGE_SIZE}")
-        memory.executescript(_SCHEMA)
-        memory.executemany("INSERT INTO meta VALUES (?, ?)", meta.items())
-        memory.execute("INSERT INTO batches VALUES (0, ?)", (secrets.token_hex(8),))
-        content = memory.serialize()
-    finally:
-        memory.close()
-    with atomic_file(path) as file:
-        file.write(content)
+_FEW_KEYS = 64
+_VERSION = "SELECT value FROM meta WHERE name = 'format_version'"
 
 
 class ItemTable:
@@ -86,10 +41,12 @@ class ItemTable:
     def __init__(self, path: Path, *, read_only: bool) -> None:
         self._path = path
         with self._errors():
-            self._sql = _connect(path, read_only=read_only)
+            self._sql = connect(path, read_only=read_only)
         try:
             with self._errors():
-                self.space = self._read_space()
+                self.space = read_space(self._sql, path)
+                if not read_only and self._int(_VERSION) < FORMAT_VERSION:
+                    upgrade(self._sql)
         except BaseException:
             self._sql.close()
             raise
@@ -155,8 +112,9 @@ class ItemTable:
         stored = repeat("{}") if payloads is None else payloads
         rows = zip(keys, ids, repeat(modality), stored, repeat(generation), strict=False)
         self._sql.executemany("INSERT INTO items VALUES (?, ?, ?, ?, ?)", rows)
-        blobs = zip(keys, vectors.astype("<f4", copy=False), strict=True)
-        self._sql.executemany("INSERT INTO vectors VALUES (?, ?)", blobs)
+        blobs = [row.tobytes() for row in vectors.astype("<f4", copy=False)]
+        sums = zip(keys, blobs, map(crc32, blobs), strict=True)
+        self._sql.executemany("INSERT INTO vectors VALUES (?, ?, ?)", sums)
         words = ((key, text) for key, text in zip(keys, texts, strict=False) if text)
         self._sql.executemany("INSERT INTO texts (rowid, text) VALUES (?, ?)", words)
         return np.arange(first, first + len(ids), dtype=np.int64)
@@ -214,10 +172,13 @@ class ItemTable:
 
     def describe(self, keys: IntArray) -> dict[int, tuple[str, str, str]]:
         """Id, modality and payload (JSON) by key."""
+        listed = keys.tolist()
+        if len(listed) <= _FEW_KEYS:  # a list of parameters is found faster than a JSON array
+            among, values = ",".join("?" * len(listed)), listed
+        else:
+            among, values = "SELECT value FROM json_each(?)", [_json(listed)]
         rows = self._sql.execute(
-            "SELECT key, id, modality, payload FROM items "
-            "WHERE key IN (SELECT value FROM json_each(?))",
-            (_json(keys.tolist()),),
+            f"SELECT key, id, modality, payload FROM items WHERE key IN ({among})", values
         )
         return {key: (id_, modality, payload) for key, id_, modality, payload in rows}
 
@@ -232,10 +193,12 @@ class ItemTable:
 
     def vectors_after(self, key: int) -> Iterator[tuple[IntArray, Float32Array]]:
         """All rows above a key, ascending, in blocks of keys and vectors."""
-        width = 4 * self.space.dim
-        cursor = self._sql.execute(
-            "SELECT key, vector FROM vectors WHERE key > ? ORDER BY key", (key,)
+        return self._blocks(
+            self._sql.execute("SELECT key, vector FROM vectors WHERE key > ? ORDER BY key", (key,))
         )
+
+    def _blocks(self, cursor: sqlite3.Cursor) -> Iterator[tuple[IntArray, Float32Array]]:
+        width = 4 * self.space.dim
         while rows := cursor.fetchmany(max(1, _BLOCK_BYTES // width)):
             keys, blobs = zip(*rows, strict=True)
             joined = b"".join(blobs)
@@ -246,6 +209,27 @@ class ItemTable:
                 )
             matrix = np.frombuffer(joined, dtype="<f4").reshape(len(rows), -1)
             yield np.array(keys, dtype=np.int64), matrix
+
+    def sample(self, limit: int) -> tuple[IntArray, Float32Array]:
+        """Keys and vectors of so many items at most, ascending, always the same ones."""
+        keys = self.keys()
+        if len(keys) > limit:
+            keys = np.sort(np.random.default_rng(len(keys)).choice(keys, limit, replace=False))
+        rows = self._sql.execute(
+            "SELECT key, vector FROM vectors WHERE key IN (SELECT value FROM json_each(?)) "
+            "ORDER BY key",
+            (_json(keys.tolist()),),
+        )
+        found = list(self._blocks(rows))
+        empty = np.empty((0, self.space.dim), dtype=np.float32)
+        return (
+            np.concatenate([keys for keys, _ in found] or [keys[:0]]),
+            np.concatenate([rows for _, rows in found] or [empty]),
+        )
+
+    def keys(self) -> IntArray:
+        """Keys of all items, ascending."""
+        return self._keys("SELECT key FROM items ORDER BY key", {})
 
     def deleted_after(self, generation: int, key: int) -> IntArray:
         """Keys up to ``key`` whose rows were deleted after a generation."""
@@ -260,6 +244,8 @@ class ItemTable:
 
     def forget(self, generation: int) -> None:
         """Drop the log up to a generation, once it is longer than what it speaks of."""
+        if generation < 0:
+            return
         length = self._int("SELECT (SELECT count(*) FROM deleted) + (SELECT count(*) FROM batches)")
         if length <= max(_LOG_ROWS, self.count()):
             return
@@ -267,6 +253,26 @@ class ItemTable:
             self._sql.execute("DELETE FROM deleted WHERE generation <= ?", (generation,))
             self._sql.execute("DELETE FROM batches WHERE generation < ?", (generation,))
             self._sql.execute("UPDATE meta SET value = ? WHERE name = 'log_starts'", (generation,))
+
+    def meta(self, name: str) -> Any:
+        """A setting of the collection itself; None without it."""
+        with self._errors():
+            row = self._sql.execute("SELECT value FROM meta WHERE name = ?", (name,)).fetchone()
+        return None if row is None else row[0]
+
+    def set_meta(self, values: JsonDict) -> None:
+        """Store settings of the collection itself, durably."""
+        with self._errors(_NOT_STORED), self._transaction("BEGIN IMMEDIATE"):
+            self._sql.executemany("INSERT OR REPLACE INTO meta VALUES (?, ?)", values.items())
+
+    def copy_to(self, path: Path) -> None:
+        """Write a copy of the whole file as it is now, by SQLite's backup."""
+        with self._errors():
+            target = sqlite3.connect(path)
+            try:
+                self._sql.backup(target)
+            finally:
+                target.close()
 
     def metadata(self) -> JsonDict:
         """What the caller stored, by name."""
@@ -278,25 +284,6 @@ class ItemTable:
         """Store JSON under a name, durably."""
         with self._errors(_NOT_STORED), self._transaction("BEGIN IMMEDIATE"):
             self._sql.execute("INSERT OR REPLACE INTO metadata VALUES (?, ?)", (name, value))
-
-    def _read_space(self) -> Space:
-        try:
-            meta = dict(self._sql.execute("SELECT name, value FROM meta").fetchall())
-            version = meta["format_version"]
-            if meta["kind"] != "commonspace-collection" or not isinstance(version, int):
-                raise StorageError(f"{self._path} is not the file of a collection.")
-            if version > FORMAT_VERSION:
-                raise StorageError(
-                    f"{self._path}: format version {version} is newer than the {FORMAT_VERSION} "
-                    "this commonspace reads. Install a newer commonspace."
-                )
-            manifest = json.loads(meta["space"])
-            basis = np.frombuffer(meta["basis"], dtype="<f4").reshape(-1, manifest["dim"])
-            return Space.from_manifest(manifest, basis)
-        except StorageError:
-            raise
-        except (KeyError, ValueError, TypeError, CommonspaceError) as error:
-            raise StorageError(f"{self._path} is damaged: its space does not read.") from error
 
     @contextmanager
     def _transaction(self, begin: str) -> Iterator[None]:
@@ -330,36 +317,6 @@ class ItemTable:
 _OF_MODALITIES = (
     "(:modalities IS NULL OR items.modality IN (SELECT value FROM json_each(:modalities)))"
 )
-
-
-def _connect(path: Path, *, read_only: bool) -> sqlite3.Connection:
-    if not path.is_file():
-        raise NotFoundError(f"{path.parent} is not a collection: it has no {path.name}.")
-    address = f"file:{quote(str(path.absolute()))}?mode={'ro' if read_only else 'rw'}"
-    sql = sqlite3.connect(
-        address, uri=True, isolation_level=None, check_same_thread=False, timeout=30.0
-    )
-    try:
-        sql.execute(f"PRAGMA cache_size = -{_CACHE_KIB}")
-        if not read_only:
-            sql.execute("PRAGMA journal_mode = WAL")
-            sql.execute("PRAGMA synchronous = FULL")
-        sql.execute("SELECT count(*) FROM sqlite_master")
-        return sql
-    except sqlite3.OperationalError:
-        sql.close()
-        # Without write access there is no room for SQLite's shared memory. If no log is waiting
-        # there either, the file is all there is.
-        log = path.with_name(f"{path.name}-wal")
-        writable = os.access(path.parent, os.W_OK)
-        if not read_only or writable or (log.exists() and log.stat().st_size):
-            raise
-        return sqlite3.connect(
-            f"{address}&immutable=1", uri=True, isolation_level=None, check_same_thread=False
-        )
-    except BaseException:
-        sql.close()
-        raise
 
 
 def _json(values: Any) -> str:

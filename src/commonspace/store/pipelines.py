@@ -29,6 +29,7 @@ from commonspace.data.formats.cells import MEDIA_SUFFIXES
 from commonspace.disk import check_file, read_json, sha256_file
 from commonspace.encoders import Encoder, encoder_from_spec
 from commonspace.errors import CommonspaceError, InputError, NotFoundError, StorageError
+from commonspace.quantization import Quantizer
 from commonspace.space import Space
 from commonspace.store.collection import Collection
 from commonspace.store.models import load, read_manifest
@@ -38,6 +39,7 @@ logger = logging.getLogger(__name__)
 
 Progress = Callable[[int, int], None]
 
+_LEARN_CODES_FROM = 20_000  # rows of all modalities together
 _BLOCK = 1 << 24  # bytes read at once where a whole array is digested
 _RAW_DATA = "Import the data set again."
 
@@ -105,6 +107,10 @@ def index_dataset(
     model_folder: str | Path | None = None,
     batch: int = 1024,
     progress: Progress | None = None,
+    index: str | None = None,
+    bits: int | None = None,
+    memory: int | None = None,
+    recall: float | None = None,
 ) -> Collection:
     """Add every item of a data set to a collection, in batches that survive a crash.
 
@@ -122,6 +128,12 @@ def index_dataset(
         model_folder: Where the model is stored, so that `model_of` finds it later.
         batch: Items a transaction.
         progress: Called with the rows done and their total, at first and after every batch.
+        index: Kind of the search index, see `Collection.create`; None leaves the one there is, or
+            "auto". "codes" and "codes4" learn their codebooks here, from the training split and its
+            labels.
+        bits: Of a code, where the index has codes.
+        memory: Bytes that an "auto" index may take.
+        recall: Share of true neighbours that the index is tuned to find.
 
     Returns:
         The collection, open for writing. Its metadata holds "model" and "indexed".
@@ -139,6 +151,13 @@ def index_dataset(
     try:
         _record_model(collection, model, shared, model_folder)
         _add_parts(collection, model, splits, shared, batch, progress or (lambda done, total: None))
+        if index is not None or memory is not None or recall is not None or bits is not None:
+            collection.set_index(
+                index or "auto",
+                memory=memory,
+                recall=recall,
+                **_codes(model, splits, shared, index, bits),
+            )
     except BaseException:
         collection.close()
         raise
@@ -411,6 +430,31 @@ def _open_or_create(folder: Path, space: Space) -> Collection:
         collection.close()
         raise
     return collection
+
+
+def _codes(
+    model: Any, splits: Splits, shared: Sequence[str], index: str | None, bits: int | None
+) -> JsonDict:
+    """Options of a kind that has codes, with a quantizer learned from labelled vectors."""
+    if index not in ("codes", "codes4"):
+        return {} if bits is None else {"bits": bits}
+    split = splits["train"] if "train" in splits else next(iter(splits.values()))
+    names = [name for name in shared if name in split]
+    parts = encode_raw(split.select(names), model.encoders_)
+    each = max(1, _LEARN_CODES_FROM // max(1, len(names)))
+    vectors, labels = [], []
+    for name, part in parts.items():
+        rows = np.random.default_rng(0).permutation(len(part))[:each]
+        taken = part.take(np.sort(rows))
+        vectors.append(_vectors(model, name, taken.x))
+        labels.append(taken.labels.dense())
+    quantizer = Quantizer(bits or 32, 8 if index == "codes" else 4)
+    return {"quantizer": quantizer.fit(_unit(np.concatenate(vectors)), np.concatenate(labels))}
+
+
+def _unit(x: AnyArray) -> AnyArray:
+    lengths = np.linalg.norm(x, axis=1, keepdims=True)
+    return np.asarray(x / np.where(lengths > 0, lengths, 1))
 
 
 def _record_model(

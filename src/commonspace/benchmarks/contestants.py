@@ -1,0 +1,140 @@
+"""Who takes part in tables: every method, its presets, what papers call it, and its kind.
+
+`METHODS` is the one list that benchmarks choose from: the methods of `commonspace.methods.__all__`
+and, after a dot, their presets.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from commonspace import methods
+from commonspace.benchmarks.scoring import presets_of
+from commonspace.checks import not_found
+from commonspace.errors import InputError
+from commonspace.types import JsonDict
+
+PUBLISHED_NAMES = {
+    "CBTLite": "CBT-lite",
+    "CCLLite": "CCL-lite",
+    "CMPM": "CMPM+CMPC",
+    "CorrAE": "Corr-AE",
+    "GSSSL": "GSS-SL",
+    "MLCCA": "ml-CCA",
+    "MSDMML": "MS-DMML",
+    "MvDA": "MvDA-VC",
+    "SupCon": "SupCon",
+    "ThreeViewCCA": "3V-CCA",
+    "ZeroShot": "zero-shot cosine",
+}
+OURS = ("SDML", "MSDMML", "SPDQ", "Sequential")
+DEEP = (
+    "ACMR",
+    "AdaMine",
+    "CBTLite",
+    "CCLLite",
+    "CDQ",
+    "CMPM",
+    "CorrAE",
+    "DCCA",
+    "DCCAE",
+    "DeepSM",
+    "MvDN",
+    "MvLDAN",
+    "Recipe",
+    "SupCon",
+)
+GROUPS = ("floor", "unsupervised", "supervised", "deep", "this library")
+SEEDLESS = (  # as long as their rows are matched by item
+    "CCA",
+    "CFA",
+    "GMLDA",
+    "GSSSL",
+    "JRL",
+    "MCCA",
+    "MLCCA",
+    "MvDA",
+    "PLS",
+    "Ridge",
+    "SM",
+    "ThreeViewCCA",
+    "ZeroShot",
+)
+
+
+def _factory(cls: type, preset: str | None) -> Callable[..., Any]:
+    build: Callable[..., Any] = cls if preset is None else getattr(cls, preset)
+    return lambda seed, **settings: build(**{**settings, "random_state": seed})
+
+
+def _every() -> dict[str, Callable[..., Any]]:
+    found: dict[str, Callable[..., Any]] = {}
+    for name in methods.__all__:
+        cls = getattr(methods, name)
+        found[name] = _factory(cls, None)
+        found.update({f"{name}.{preset}": _factory(cls, preset) for preset in presets_of(cls)})
+    return found
+
+
+METHODS: dict[str, Callable[..., Any]] = _every()
+
+
+def method_of(name: str) -> str:
+    """The method of a name that may have a preset."""
+    return name.partition(".")[0]
+
+
+def make(name: str, seed: int, settings: JsonDict | None = None) -> Any:
+    """Return an unfitted method.
+
+    Args:
+        name: Among `METHODS`, such as "SDML" or "SDML.fast".
+        seed: Its ``random_state``.
+        settings: Arguments that differ from the preset's; lists become tuples.
+
+    Raises:
+        NotFoundError: No such method or preset.
+        InputError: An argument that the method does not have.
+    """
+    check_known([name])
+    changes = {key: _as_argument(value) for key, value in (settings or {}).items()}
+    try:
+        return METHODS[name](seed, **changes)
+    except TypeError as error:
+        raise InputError(f"{name}: {error}. Settings: {changes}.") from error
+
+
+def check_known(names: Iterable[str]) -> None:
+    """Raise `NotFoundError` for the first name that is not among `METHODS`."""
+    for name in names:
+        if name not in METHODS:
+            raise not_found("method", name, METHODS)
+
+
+def label_of(name: str) -> str:
+    """What tables call a method: the name that papers know, then its preset."""
+    method, dot, preset = name.partition(".")
+    return f"{PUBLISHED_NAMES.get(method, method)}{dot}{preset}"
+
+
+def group_of(name: str) -> str:
+    """Which of `GROUPS` a method belongs to."""
+    method = method_of(name)
+    if method in OURS:
+        return "this library"
+    if method in DEEP:
+        return "deep"
+    cls = getattr(methods, method, None)
+    return "unsupervised" if cls is not None and not cls.needs_labels else "supervised"
+
+
+def by_group(names: Iterable[str]) -> list[str]:
+    """The names in the order of `GROUPS`, and as given within one."""
+    return sorted(names, key=lambda name: GROUPS.index(group_of(name)))
+
+
+def _as_argument(value: Any) -> Any:
+    if isinstance(value, list):
+        return tuple(_as_argument(part) for part in value)
+    return value

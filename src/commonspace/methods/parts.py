@@ -1,0 +1,93 @@
+"""The rows that modalities learn from together, and how well validation rows find each other."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from commonspace.data import Dataset, Modality
+from commonspace.evaluation import score_vectors
+from commonspace.types import AnyArray, Float32Array, IntArray, StrArray
+
+VALID_ROWS = 2000  # of each modality: enough to tell epochs apart
+
+
+@dataclass(frozen=True)
+class Part:
+    """The labelled rows of one modality, or vectors of others that stay as they are.
+
+    Attributes:
+        x: Features (or vectors), one row an item.
+        y: Label weights, shape (n, n_classes).
+        items: Number of the item that each row shows, equal across modalities.
+    """
+
+    x: AnyArray
+    y: Float32Array
+    items: IntArray
+
+    def __len__(self) -> int:
+        return len(self.items)
+
+    def take(self, rows: AnyArray) -> Part:
+        """Some rows, in their order."""
+        return Part(self.x[rows], self.y[rows], self.items[rows])
+
+
+def item_ids(*data: Dataset | None) -> StrArray:
+    """The ids of all items of some data sets, each once, sorted."""
+    parts = [part.items for each in data if each is not None for part in each.values()]
+    return np.unique(np.concatenate(parts))
+
+
+def labelled_part(part: Modality, known: StrArray) -> Part:
+    """The labelled rows, each with the number of its item among the known ids."""
+    rows = np.flatnonzero(part.labels.labelled)
+    items: IntArray = np.searchsorted(known, part.items[rows]).astype(np.int64)
+    return Part(np.asarray(part.x)[rows], part.labels.take(rows).dense(), items)
+
+
+def validation_parts(valid: Dataset | None, known: StrArray) -> dict[str, Part]:
+    """Labelled validation rows; where none is labelled, rows whose label is their item."""
+    if valid is None:
+        return {}
+    labelled = {n: labelled_part(p, known) for n, p in valid.items() if p.labels.labelled.any()}
+    return labelled or _items_as_labels(valid)
+
+
+def _items_as_labels(valid: Dataset) -> dict[str, Part]:
+    """Every row under a class of its own item; nothing where no two rows show one item."""
+    ids = item_ids(valid)
+    if len(ids) == sum(map(len, valid.values())):
+        return {}
+    out = {}
+    for name, part in valid.items():
+        items = np.searchsorted(ids, part.items)
+        out[name] = Part(part.x, np.eye(len(ids), dtype=np.float32)[items], items)
+    return {name: part for name, part in out.items() if len(part)}
+
+
+def evenly(part: Part, count: int) -> Part:
+    """At most so many rows, at even distances."""
+    return part.take(np.linspace(0, len(part) - 1, min(len(part), count)).astype(int))
+
+
+def mean_ap_among(sides: Mapping[str, tuple[AnyArray, Float32Array]]) -> float:
+    """Mean over directions between modalities, else within the only one; NaN without rows.
+
+    Args:
+        sides: Vectors and label weights of some rows of each modality.
+    """
+    cross = [(a, b) for a in sides for b in sides if a != b]
+    within = [(a, a) for a in sides if len(sides[a][1]) > 1]
+    scores = [
+        score_vectors(
+            *(sides[a][0], sides[b][0], sides[a][1], sides[b][1]),
+            exclude_self=a == b,
+            n_bootstrap=0,
+        ).mean_ap
+        for a, b in cross or within
+    ]
+    return float(np.mean(scores)) if scores else float("nan")

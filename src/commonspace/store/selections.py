@@ -1,0 +1,72 @@
+"""Which items a search is among: modalities and payload conditions, as keys of the index."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from commonspace.checks import not_found
+from commonspace.errors import InputError
+from commonspace.store.items import ItemTable
+from commonspace.store.where import compile_where
+from commonspace.types import IntArray
+
+# Selections remembered until the next write; each holds one integer an item.
+_REMEMBERED = 16
+
+Modalities = str | Sequence[str] | None
+
+
+class Selections:
+    """Keys of the items that conditions hold for, remembered until something is written.
+
+    All its methods are for use within `ItemTable.snapshot`.
+    """
+
+    def __init__(self, items: ItemTable) -> None:
+        self._items = items
+        self._known: dict[str, int] = {}
+        self._keys: dict[str, IntArray] = {}
+        self._generation = -1
+
+    def modalities(self) -> dict[str, int]:
+        """How many items each modality has, by name."""
+        self._forget_old()
+        return dict(self._known)
+
+    def names(self, modality: Modalities) -> list[str] | None:
+        """Names of modalities that are there; None for all."""
+        if modality is None:
+            return None
+        names = [modality] if isinstance(modality, str) else sorted({str(m) for m in modality})
+        if not names:
+            raise InputError("modality: expected at least one name, or None for all.")
+        self._forget_old()
+        for name in names:
+            if name not in self._known:
+                raise not_found("modality", name, self._known)
+        return names
+
+    def keys(self, modality: Modalities, where: Mapping[str, Any] | None) -> IntArray | None:
+        """Keys to search among, in an array that is not to be written to; None for all."""
+        if modality is None and not where:
+            return None
+        names = self.names(modality)
+        condition, values = compile_where(where)
+        self._forget_old()
+        name = json.dumps([names, condition, values])
+        if name not in self._keys:
+            if len(self._keys) >= _REMEMBERED:
+                self._keys.clear()
+            found = self._items.select(names, condition, values)
+            found.setflags(write=False)
+            self._keys[name] = found
+        return self._keys[name]
+
+    def _forget_old(self) -> None:
+        """Forget what was remembered of another generation than the snapshot's."""
+        generation = self._items.generation()
+        if self._generation != generation:
+            self._keys, self._known = {}, self._items.modalities()
+            self._generation = generation

@@ -1,0 +1,404 @@
+"""Recipes run: figures against plain calculations, refusals, and all forms of one table."""
+
+from __future__ import annotations
+
+import csv
+import io
+import itertools
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import commonspace as cs
+from commonspace.benchmarks import contestants
+from commonspace.benchmarks.reproduce import formats, load_recipe, reproduce, studies
+from commonspace.benchmarks.reproduce.scoring import (
+    Measure,
+    Parts,
+    check_one_protocol,
+    fit_and_score,
+    merged,
+    prepared,
+)
+from commonspace.benchmarks.reproduce.site import write_pages
+from commonspace.benchmarks.reproduce.statistics import shares, standings
+from commonspace.data import Splits, make_dataset
+from commonspace.errors import InputError, ProtocolMismatchError
+from commonspace.evaluation import Protocol, Report, evaluate, holm
+from commonspace.methods import Ridge
+from commonspace.training import Run
+
+HEAD = 'format = 1\ntitle = "Tiny"\npaper = "none"\ntable = "a table"\nstudy = true\n'
+TINY = "dim = 8, hidden = [8], epochs = 2, batch_size = 16"
+ROOT = Path(__file__).parents[2]
+
+
+class TwoRidge(Ridge):
+    """Ridge for two modalities, one class a row, learned from pairs."""
+
+    max_modalities = 2
+    multi_label = False
+    needs_pairs = True
+
+    def __init__(self, *, dim=16, pairing="items", random_state=0):
+        super().__init__(dim=dim, random_state=random_state)
+        self.pairing = pairing
+
+
+class Rounding(Ridge):
+    """Ridge whose codes are signs."""
+
+    emits_codes = True
+
+    def __init__(self, *, dim=16, random_state=0):
+        super().__init__(dim=dim, random_state=random_state)
+
+    def encode(self, modality, x):
+        return (self.transform(modality, x) > 0).astype(np.uint8)
+
+    def decode(self, codes):
+        return codes.astype(np.float32) - 0.5
+
+
+class Broken(Ridge):
+    def _solve(self, name, part, several):
+        raise ZeroDivisionError("a mistake")
+
+
+@pytest.fixture(autouse=True)
+def guests(monkeypatch):
+    for cls in (TwoRidge, Rounding, Broken):
+        monkeypatch.setitem(
+            contestants.METHODS,
+            cls.__name__,
+            lambda seed, cls=cls, **s: cls(**s, random_state=seed),
+        )
+
+
+@pytest.fixture
+def write(tmp_path, splits):
+    """Write a recipe over the tiny set; return its path."""
+    splits.save(tmp_path / "tiny")
+
+    def written(text: str, data: str | None = None) -> Path:
+        path = tmp_path / "mine.toml"
+        path.write_text(f"{HEAD}data = '{data or tmp_path / 'tiny'}'\n{text}")
+        return path
+
+    return written
+
+
+def made(path: Path, **options) -> dict:
+    (table,) = reproduce([load_recipe(path)], cells=path.parent / "cells", jobs=1, **options)
+    return table
+
+
+def by_label(table: dict) -> dict:
+    return {row["label"]: row for row in table["rows"]}
+
+
+def test_a_tiny_table_end_to_end(write, splits):
+    path = write(
+        "protocol = {within = true}\n[[methods]]\nname = 'Ridge'\nsettings = {dim = 16}\n"
+        f"[[methods]]\nname = 'SDML'\nsettings = {{{TINY}}}"
+    )
+    said: list[str] = []
+    table = made(path, seeds=2, say=said.append)
+    rows = by_label(table)
+    assert list(rows) == ["chance", "SM", "Ridge", "SDML"]  # the floor is in every table
+    assert [row["seeds"] for row in rows.values()] == [None, 1, 1, 2]
+    model = Ridge(dim=16).fit(splits["train"], run=Run(jobs=1))
+    report = evaluate(model, splits["test"], protocol=Protocol(within=True))
+    cells = rows["Ridge"]["cells"]
+    assert cells["mean"]["ours"] == report.mean_ap
+    assert cells["within"]["ours"] == report.mean_ap_within
+    assert cells["image->audio"]["ours"] == report["image", "audio"].mean_ap
+    assert cells["image->audio"]["low"] <= report["image", "audio"].mean_ap
+    for key in ("mean", "within", "all"):
+        assert cells[key]["low"] < cells[key]["ours"] < cells[key]["high"]
+    assert cells["all"]["ours"] == pytest.approx(
+        np.mean([s.mean_ap for s in report.scores.values()])
+    )
+    assert rows["SDML"]["cells"]["mean"]["sd"] > 0 and cells["mean"]["sd"] is None
+    assert rows["SM"]["cells"]["seconds"]["ours"] > 0
+    assert sum(bool(row["best"]) for row in rows.values()) == 1
+    assert rows["chance"]["tied"] is False and rows["chance"]["p_holm"] < 0.01
+    assert len(said) == 4  # cells: SM, Ridge, two of SDML
+    again = made(path, seeds=2, say=said.append)
+    assert len(said) == 4 and again["rows"] == table["rows"]  # taken up again
+
+
+def naive_map(z_query, z_gallery, y_query, y_gallery) -> float:
+    total = 0.0
+    for z, y in zip(z_query, y_query, strict=True):
+        cosine = z_gallery @ z / (np.linalg.norm(z_gallery, axis=1) * np.linalg.norm(z))
+        hits, found = 0, 0.0
+        for rank, at in enumerate(np.argsort(-cosine), start=1):
+            if y_gallery[at] == y:
+                hits += 1
+                found += hits / rank
+        total += found / hits
+    return total / len(z_query)
+
+
+def test_one_model_a_pair_against_plain_loops(write, splits):
+    train, test = splits["train"], splits["test"]
+    expected = {}
+    for pair in itertools.combinations(train.modalities, 2):
+        model = Ridge(dim=16).fit(train.select(pair))
+        z = {name: model.transform(name, test.x(name)).astype(np.float64) for name in pair}
+        y = {name: test.labels(name).codes for name in pair}
+        for a, b in itertools.permutations(pair):
+            expected[f"{a}->{b}"] = naive_map(z[a], z[b], y[a], y[b])
+    table = made(write("protocol = {within = true}\n[[methods]]\nname = 'TwoRidge'"), seeds=1)
+    row = by_label(table)["TwoRidge"]
+    for direction, value in expected.items():
+        assert row["cells"][direction]["ours"] == pytest.approx(value, abs=1e-9)
+    assert row["cells"]["mean"]["ours"] == pytest.approx(np.mean(list(expected.values())))
+    assert row["cells"]["within"]["ours"] is None  # of which model?
+    assert row["cells"]["image->image"]["ours"] is None
+    assert row["notes"] == ["one model a pair of modalities (3)"]
+    assert by_label(table)["SM"]["cells"]["image->image"]["ours"] is not None
+
+
+def test_two_modalities_keep_their_figures_within(splits):
+    parts = Parts(splits["train"].select(["image", "text"]), None, splits["test"])
+    parts = parts.select(["image", "text"])
+    found = fit_and_score(TwoRidge(), parts, Measure(Protocol(within=True)), jobs=1)
+    assert set(found["report"]["directions"]) >= {"image->image", "text->text"}
+    assert found["seconds"] > 0
+
+
+def test_reports_of_different_protocols_are_refused(splits):
+    model = Ridge(dim=16).fit(splits["train"])
+    data = splits["test"]
+    whole = evaluate(model, data.select(["image", "text"]), n_bootstrap=0)
+    first = evaluate(model, data.select(["image", "audio"]), k=5, n_bootstrap=0)
+    with pytest.raises(ProtocolMismatchError, match="k is None for model 1 and 5 for model 2"):
+        merged([whole, first])
+    with pytest.raises(InputError, match="expected one model, got two"):
+        merged([whole, whole])
+    inner = evaluate(model, data, protocol=Protocol(metric="inner"), n_bootstrap=0)
+    with pytest.raises(ProtocolMismatchError, match="metric"):
+        check_one_protocol({"a": whole, "b": inner})
+    check_one_protocol({"a": whole, "b": inner}, metrics=True)  # where the label says it
+    rows = {name: np.arange(9) for name in data}
+    fewer = evaluate(model, data.take(rows), n_bootstrap=0)
+    with pytest.raises(ProtocolMismatchError, match="same rows"):
+        check_one_protocol({"a": whole, "b": fewer})
+
+
+def test_what_a_method_cannot_take_is_said_and_not_faked(write, tmp_path):
+    several = make_dataset(
+        n_items=60, n_classes=3, dims={"image": 8, "text": 6}, label_kind="multi", seed=1
+    )
+    several.save(tmp_path / "several")
+    text = "[[methods]]\nname = 'TwoRidge'\n[[methods]]\nname = 'Ridge'\ncodes = true"
+    rows = by_label(made(write(text, str(tmp_path / "several")), seeds=1))
+    assert rows["TwoRidge"]["notes"] == ["not for several labels"]
+    assert rows["Ridge"]["notes"] == ["has no codes"]
+    for name in ("TwoRidge", "Ridge"):
+        assert rows[name]["status"] == "left out"
+        assert all(cell["ours"] is None for cell in rows[name]["cells"].values())
+
+
+def test_rows_without_pairs_are_paired_by_class_and_said_so():
+    apart = make_dataset(n_items=40, n_classes=2, dims={"a": 4, "b": 3}, paired=False)["train"]
+    learner, notes = prepared(TwoRidge(), apart)
+    assert learner.pairing == "classes" and "no pairs" in notes[0]
+    together = make_dataset(n_items=40, n_classes=2, dims={"a": 4, "b": 3})["train"]
+    learner, notes = prepared(TwoRidge(), together)
+    assert learner.pairing == "items" and not notes
+
+
+def test_codes_are_searched_by_floats(write, splits):
+    text = "protocol = {k = 5, divide_by = 'found'}\n"
+    text += "[[methods]]\nname = 'Rounding'\ncodes = true\nmetric = 'inner'"
+    row = by_label(made(write(text), seeds=1))["Rounding"]
+    model, test = Rounding().fit(splits["train"]), splits["test"]
+    z = model.transform("image", test.x("image"))
+    signs = np.where(model.transform("text", test.x("text")) > 0, 0.5, -0.5).astype(np.float32)
+    protocol = Protocol(k=5, divide_by="found", metric="inner")
+    pair = test.select(["image", "text"])
+    # As if signs were the vectors of text: only image->text asks them with floats.
+    report = evaluate({"image": z, "text": signs}, pair, protocol=protocol)
+    assert row["cells"]["image->text"]["ours"] == report["image", "text"].mean_ap
+
+
+def test_a_gallery_of_its_own_is_searched(write, splits, tmp_path):
+    parts = {**splits, "retrieval": splits["train"]}
+    Splits(parts, "both", {}).save(tmp_path / "both")
+    text = "modalities = ['image', 'text']\ngallery = 'retrieval'\n[[methods]]\nname = 'Rounding'\n"
+    text += "[[methods]]\nname = 'Rounding'\nlabel = 'codes'\ncodes = true"
+    rows = by_label(made(write(text, str(tmp_path / "both")), seeds=1))
+    train, test = (splits[name].select(["image", "text"]) for name in ("train", "test"))
+    model = Rounding().fit(train)
+    report = evaluate(model, test, gallery=train)
+    assert rows["Rounding"]["cells"]["mean"]["ours"] == report.mean_ap
+    z = model.transform("image", test.x("image")).astype(np.float64)
+    signs = np.where(model.transform("text", train.x("text")) > 0, 0.5, -0.5)
+    expected = asked_with_floats(z, signs, test, train)
+    assert rows["codes"]["cells"]["image->text"]["ours"] == pytest.approx(expected)
+
+
+def asked_with_floats(z, signs, test, train) -> float:
+    from commonspace.evaluation import score_vectors
+
+    y, given = test.labels("image").dense(), train.labels("text").dense()
+    vectors = (z.astype(np.float32), signs.astype(np.float32))
+    return score_vectors(*vectors, y, given, protocol=Protocol()).mean_ap
+
+
+def test_shares_sum_to_the_mean_and_keep_items_together(splits):
+    test = splits["test"]
+    model = Ridge(dim=16).fit(splits["train"])
+    report = evaluate(model, test, n_bootstrap=0)
+    items = {name: part.items for name, part in test.items()}
+    found = shares([report, report], items, list(report.scores))
+    assert found.mean == pytest.approx(report.mean_ap)
+    assert len(found.values) == len(test["image"])  # the same items in all modalities
+    item = test["image"].items[3]
+    own = sum(score.ap[3] / len(score.ap) for score in report.scores.values()) / 6
+    assert found.values[sorted(items["image"]).index(item)] == pytest.approx(own)
+    low, high = found.interval()
+    assert low < report.mean_ap < high
+    with pytest.raises(InputError, match="one a query"):
+        shares([Report.from_dict(report.to_dict())], items, list(report.scores))
+
+
+def test_standings_against_plain_resampling():
+    rng = np.random.default_rng(0)
+    base = rng.normal(size=12)
+    rows = {"a": base, "b": base - 0.02 + 0.1 * rng.normal(size=12), "c": base - 1}
+    kinds = np.zeros(12, int)
+    found = standings({name: as_shares(values, kinds) for name, values in rows.items()})
+    signs = np.array(list(itertools.product([1, -1], repeat=12)))
+    order = sorted(rows, key=lambda name: -rows[name].sum())
+    p = []
+    for name in order[1:]:
+        gap = rows[order[0]] - rows[name]
+        p.append(np.mean(np.abs(signs @ gap) >= abs(gap.sum()) - 1e-9))
+    corrected = holm(p)
+    assert found[order[0]].best and found[order[0]].against == order[1]
+    for name, raw, adjusted in zip(order[1:], p, corrected, strict=True):
+        assert found[name].p == pytest.approx(raw)
+        assert found[name].p_holm == pytest.approx(adjusted)
+        assert found[name].tied == (adjusted > 0.05)
+
+
+def as_shares(values, kinds):
+    from commonspace.benchmarks.reproduce.statistics import Shares
+
+    return Shares(values, kinds)
+
+
+PUBLISHED = """tolerance = 0.1
+differs = ["other features", "other split"]
+[[methods]]
+name = "Ridge"
+differs = "another strength"
+[published]
+source = "Table 9"
+columns = ["image->text", "mean"]
+[published.rows]
+Ridge = [0.5, 0.0]
+CMSSH = [0.25, nan]
+[published.doubtful]
+CMSSH = "a slip"
+"""
+
+
+def test_a_papers_table_has_deviations_and_reasons(write):
+    path = write("modalities = ['image', 'text']\n" + PUBLISHED)
+    path.write_text(path.read_text().replace("study = true\n", ""))
+    table = made(path, seeds=1)
+    row = by_label(table)["Ridge"]
+    cell = row["cells"]["mean"]
+    assert cell["paper"] == 0.0 and cell["deviation"] == cell["ours"] > 0.1
+    assert cell["within_tolerance"] is False
+    assert row["why"] == ["other features", "other split", "another strength"]
+    paper = by_label(table)["CMSSH"]
+    assert paper["status"] == "in the paper alone" and paper["cells"]["mean"]["paper"] is None
+    text = formats.to_markdown(table)
+    for word in ("published numbers: Table 9", "a: other features", "| 0.5 |", "c: another"):
+        assert word in text
+
+
+def test_all_forms_say_the_same(write, tmp_path):
+    path = write("modalities = ['image', 'text']\n[[methods]]\nname = 'Ridge'")
+    table = made(path, seeds=1, out=tmp_path / "out")
+    stored = json.loads((tmp_path / "out" / "mine.tiny.json").read_text())
+    assert stored == json.loads(json.dumps(table))
+    lines = list(csv.DictReader(io.StringIO((tmp_path / "out" / "mine.tiny.csv").read_text())))
+    assert len(lines) == len(table["rows"]) * len(table["columns"])
+    rows = by_label(table)
+    for line in lines:
+        cell = rows[line["method"]]["cells"][line["column"]]
+        for key in ("ours", "low", "high"):
+            assert (float(line[key]) if line[key] else None) == cell[key]
+    markdown = (tmp_path / "out" / "mine.tiny.md").read_text()
+    grid = [line for line in markdown.splitlines() if line.startswith("|")]
+    header, _, *body = [[cell.strip(" *") for cell in line.strip("|").split("|")] for line in grid]
+    shown = {line[0]: dict(zip(header, line, strict=True)) for line in body}
+    assert set(shown) == set(rows)
+    for name, line in shown.items():
+        assert line["image→text"] == f"{rows[name]['cells']['image->text']['ours']:.4f}"
+        assert line["mean mAP"] == f"{rows[name]['cells']['mean']['ours']:.4f}"
+    best = next(row["label"] for row in table["rows"] if row["best"])
+    assert f"| **{best}** |" in markdown
+    assert "Study on other data" in markdown
+
+
+def test_losses_costs_of_growing_and_orders(write, monkeypatch, splits):
+    entry = f"[[methods]]\nname = 'SDML'\nsettings = {{{TINY}}}\n"
+    table = made(write("kind = 'convergence'\n" + entry), seeds=1)
+    model = cs.SDML(dim=8, hidden=(8,), epochs=2, batch_size=16)
+    losses = model.fit(splits["train"], run=Run(jobs=1)).history_
+    name, epochs = next(iter(losses.items()))
+    key = next(key for key in epochs[0] if "loss" in key)
+    row = by_label(table)[f"SDML, {name}, {key}"]
+    assert row["cells"]["epoch 2"]["ours"] == pytest.approx(epochs[1][key])
+    grown = made(write("kind = 'growth'\n" + entry + "[[methods]]\nname = 'TwoRidge'"), seeds=1)
+    rows = by_label(grown)
+    assert rows["SDML, the new one alone"]["cells"]["audio seconds"]["ours"] > 0
+    assert rows["TwoRidge"]["status"] == "left out"
+    few = {name: studies.CONTESTANTS[name] for name in ("hold", "finetune")}
+    monkeypatch.setattr(studies, "CONTESTANTS", few)
+    options = "options = {orders = 2, rows = 20, test_rows = 10, memory = 9, steps = 3}"
+    rows = by_label(made(write(f"kind = 'orders'\n{options}"), seeds=1))
+    assert list(rows) == ["chance", "SM", "hold", "finetune"]
+    assert rows["finetune"]["seeds"] == 2 and 0 < rows["hold"]["cells"]["final"]["ours"] <= 1
+    with pytest.raises(InputError, match="'row'"):
+        made(write("kind = 'orders'\noptions = {row = 3}"), seeds=1)
+
+
+def test_pages_with_pictures_build_strictly(write, tmp_path):
+    sweep = "[[methods]]\nname = 'Ridge'\nsweep = {dim = [3, 16]}"
+    results = tmp_path / "results"
+    options = "curves = true\nscopes = [5, 500]\nmodalities = ['image', 'text']\n"
+    made(write(options + sweep), seeds=1, out=results)  # more ranks than there are items
+    docs = tmp_path / "docs"
+    shutil.copytree(ROOT / "docs", docs, ignore=shutil.ignore_patterns("results"))
+    pages = write_pages(results, docs / "results")
+    assert [page.name for page in pages] == ["index.md", "mine.md"]
+    pictures = {path.name for path in (docs / "results" / "figures").rglob("*") if path.is_file()}
+    assert "mine.tiny.sweep.svg" in pictures and "pr_image_text.png" in pictures
+    before = (docs / "results" / "figures" / "mine.tiny.sweep.svg").read_bytes()
+    write_pages(results, docs / "results")
+    assert (docs / "results" / "figures" / "mine.tiny.sweep.svg").read_bytes() == before
+    shutil.copy(ROOT / "mkdocs.yml", tmp_path)
+    command = [sys.executable, "-m", "mkdocs", "build", "--strict", "-q"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    html = (tmp_path / "site" / "results" / "mine.html").read_text()
+    assert "Study on other data" in html and "googleapis" not in html
+
+
+def test_without_results_there_are_no_pages(tmp_path):
+    with pytest.raises(InputError, match="reproduce all"):
+        write_pages(tmp_path, tmp_path / "docs")
