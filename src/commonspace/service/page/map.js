@@ -7,6 +7,7 @@ import { itemOf } from "./search.js";
 
 const COLOURS = 10; // of which the last is for all further classes
 const SHAPES = ["circle", "square", "triangle", "diamond", "cross", "star"];
+const PROJECTIONS = { pca: "PCA", tsne: "t-SNE", umap: "UMAP" };
 const view = { map: null, about: null, scale: 1, x: 0, y: 0, at: -1, off: new Set(), colour: "class", onLike: null };
 
 export async function show(about, load, onLike) {
@@ -26,7 +27,7 @@ function begin(map) {
   Object.assign(view, { map, scale: 1, x: 0, y: 0, at: -1, off: new Set() });
   const { ids, class_names: names, modalities } = map.points;
   const kept = map.kept_variance === null ? "" : ` keeping ${number(100 * map.kept_variance, 0)} % of the variance`;
-  $("map-about").textContent = `${number(ids.length, 0)} of ${number(map.items, 0)} items, ${map.projection.toUpperCase()}${kept}`;
+  $("map-about").textContent = `${number(ids.length, 0)} of ${number(map.items, 0)} items, ${PROJECTIONS[map.projection] ?? map.projection}${kept}`;
   view.names = names;
   view.kinds = [...new Set(modalities)].sort();
   fill($("map-item"));
@@ -171,14 +172,19 @@ function point(at, { tip = true, say = false } = {}) {
 let tipTimer = 0;
 function showTip(at) {
   const tip = $("map-tip");
-  const [x, y] = place(at);
-  const { width } = $("map").getBoundingClientRect();
   fill(tip, el("strong", { dir: "auto" }, labelOf(at)), el("span", {}, `${kindOf(at)} · ${classOf(at)}`));
   tip.hidden = false;
-  tip.style.left = `${Math.max(0, Math.min(width - tip.offsetWidth, x + 12))}px`;
-  tip.style.top = `${Math.max(0, y - tip.offsetHeight - 12)}px`;
+  putTip(at, tip);
   clearTimeout(tipTimer);
   if (view.about.media) tipTimer = setTimeout(() => tipPicture(at, tip).catch(() => {}), 120);
+}
+
+function putTip(at, tip) {
+  const [x, y] = place(at);
+  const { width } = $("map").getBoundingClientRect();
+  tip.style.left = `${Math.max(0, Math.min(width - tip.offsetWidth, x + 12))}px`;
+  const above = y - tip.offsetHeight - 12;
+  tip.style.top = `${above < 0 ? y + 14 : above}px`; // never on the point itself
 }
 
 const pictures = new Map();
@@ -188,7 +194,9 @@ async function tipPicture(at, tip) {
     pictures.set(at, contentOf(item.payload).kind === "image" ? await mediaUrl(item, view.about.name, { thumbnail: true, size: 96 }) : null);
   }
   const src = pictures.get(at);
-  if (src && view.at === at && !tip.hidden) tip.prepend(el("img", { src, alt: "" }));
+  if (!src || view.at !== at || tip.hidden) return;
+  tip.prepend(el("img", { src, alt: "" }));
+  putTip(at, tip);
 }
 
 async function pick(at) {
