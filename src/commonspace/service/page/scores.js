@@ -30,6 +30,7 @@ export function describe(hit, { how, asked, curves, best }) {
   const rows = curve.held_out ? "held-out items" : "labelled items";
   return {
     text: `${percent(share)} match`,
+    aside: hit.score.toFixed(2),
     share,
     title: `Share of pairs of ${rows} at this similarity (${hit.score.toFixed(3)}) that have a class in common`,
   };
