@@ -18,6 +18,7 @@ from commonspace.cli import (
     inspect,
     labels,
     loads,
+    maps,
     reproduce,
     search,
     serve,
@@ -55,6 +56,7 @@ export.register(app)
 serve.register(app)
 loads.register(bench.app)
 encoders.register_bench(bench.app)
+maps.register(app)
 app.add_typer(bench.app, name="bench")
 
 

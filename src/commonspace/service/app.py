@@ -13,7 +13,7 @@ from starlette.responses import JSONResponse
 from starlette.staticfiles import StaticFiles
 
 from commonspace.errors import CommonspaceError, InputError
-from commonspace.service import info, items, media, search
+from commonspace.service import info, items, media, search, views
 from commonspace.service.errors import answer_error
 from commonspace.service.guard import Guard
 from commonspace.service.keys import KeyFile
@@ -82,7 +82,7 @@ def _app(state: State) -> FastAPI:
     )
     app.state.service = state
     app.openapi = lambda: document(app)  # type: ignore[method-assign]
-    for room in (search, items, media, info):
+    for room in (search, items, media, info, views):
         app.include_router(room.router)
     if _PAGE.is_dir():
         app.mount("/", StaticFiles(directory=_PAGE, html=True))

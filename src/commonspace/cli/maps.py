@@ -1,0 +1,41 @@
+"""``map``: a collection as points of the plane, for the page of a service."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from commonspace.cli.arguments import Json
+from commonspace.cli.output import print_json, print_line
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command("map", epilog="Example: commonspace map wiki-index --projection tsne")(map_)
+
+
+def map_(
+    collection: Annotated[
+        Path, typer.Argument(metavar="COLLECTION", help="As `commonspace index` makes it.")
+    ],
+    points: Annotated[int, typer.Option(min=3, help="Items to draw at most.")] = 2000,
+    projection: Annotated[str, typer.Option(help="pca, tsne or umap.")] = "pca",
+    seed: Annotated[int, typer.Option(min=0, help="Which items, and of the projection.")] = 0,
+    json: Json = False,
+) -> None:
+    """Draw items as points, and learn how sure a similarity is; `serve` shows both."""
+    from commonspace.service.maps import FILE, write_map
+
+    made = write_map(collection, points=points, projection=projection, seed=seed)  # type: ignore[arg-type]
+    drawn, curves = len(made["points"]["ids"]), len(made["curves"])
+    path = collection / FILE
+    if json:
+        kept = made["kept_variance"]
+        result = {"file": str(path), "points": drawn, "items": made["items"], "curves": curves}
+        return print_json({**result, "projection": projection, "kept_variance": kept})
+    return print_line(
+        f"{path}: {drawn} of {made['items']} items, match probabilities of {curves} pairs of "
+        "modalities"
+    )
