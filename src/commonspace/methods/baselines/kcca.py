@@ -37,7 +37,7 @@ class KCCA(PairedProjectionMethod):
     rows.
 
     Args:
-        dim: Dimensions of the space; fewer where fewer are shared.
+        dim: Dimensions of the space; fewer where fewer are shared. Default chosen as for `CCA`.
         kernel: "rbf": ``exp(−γ ‖x − x'‖²)``; "linear": ``xᵀx'``.
         gamma: γ; None: 1 / median of the squared distances between landmarks, of each modality.
         c: Shrinkage of the covariances in feature space towards the identity.
@@ -51,7 +51,7 @@ class KCCA(PairedProjectionMethod):
     def __init__(
         self,
         *,
-        dim: int = 256,
+        dim: int = 32,
         kernel: Literal["rbf", "linear"] = "rbf",
         gamma: float | None = None,
         c: float = 0.1,
