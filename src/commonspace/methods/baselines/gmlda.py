@@ -19,14 +19,14 @@ from commonspace.data import Dataset
 from commonspace.methods.baselines.discriminant import (
     ClassMoments,
     blocks,
+    by_modality,
     class_moments,
     coordinates_of,
     labelled_part,
     leading_directions,
-    projections,
 )
 from commonspace.methods.baselines.pairing import matched_rows
-from commonspace.methods.baselines.projection import Coordinates, ProjectionMethod
+from commonspace.methods.baselines.projection import Coordinates, ProjectionMethod, projections
 from commonspace.types import AnyArray, FloatArray
 
 
@@ -100,7 +100,7 @@ class GMLDA(ProjectionMethod):
         n_classes = int(np.any([moment.counts > 0 for moment in moments], axis=0).sum())
         count = min(self.dim, n_classes - 1)
         found = leading_directions(between, within, count, shrinkage=self.shrinkage)
-        return projections(found, views)
+        return projections(views, by_modality(found, views))
 
     def _aligned(
         self, labelled: Dataset, views: Mapping[str, Coordinates], moments: list[ClassMoments]
