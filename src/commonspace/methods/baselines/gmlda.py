@@ -56,7 +56,8 @@ class GMLDA(ProjectionMethod):
     rows, as A_v weighs them by that number, so that α means the same whatever the number of rows
     (the code's α is ours times the rows a class, where classes are of one size). So the units
     differ: ``alpha=10`` is not the strength of a published α of 10, which here is 10 / the rows a
-    class; it is our default, not the paper's. Modalities weigh alike (μ = 1). The ridge is relative; the code adds 1e-6.
+    class; it is our default, not the paper's. Modalities weigh alike (μ = 1). The ridge is
+    relative; the code adds 1e-6.
 
     Example:
         >>> x = np.array([[0., 1.], [1., 0.], [0., 2.], [2., 1.]])
