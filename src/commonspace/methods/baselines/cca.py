@@ -53,7 +53,7 @@ class CCA(PairedProjectionMethod):
     The defaults of ``dim``, ``c`` and ``power`` are one setting for all data: near the best mean
     share of each set's best score, and good with `MCCA` too, on a quarter of the training rows held
     back (three draws) of pairs of modalities of wikipedia, pascal_sentences, ucm_captions, mfeat
-    and emoji, of 7 to 9 values of ``dim``, 7 of ``c`` and 4 to 6 of ``power``. Data with more
+    and emoji, of 6 to 9 values of ``dim``, 7 of ``c`` and 4 to 6 of ``power``. Data with more
     directions to share may want more dimensions.
     """
 
