@@ -163,13 +163,51 @@ def test_claims_of_probability_are_judged():
 @pytest.mark.parametrize("n", [2, 3, 5])
 def test_tiny_sets_one_class_and_one_modality_are_measured(n):
     z, data = space(n=n)
-    json.loads(inspect(z, data).to_json())
+    health = inspect(z, data)
+    json.loads(health.to_json())
+    assert health.k == 1 and health.verdict != "broken", health
     alone = inspect(z, data, modalities=["text"])
     assert not alone.hubs and not alone.gaps and "text" in str(alone)
+    assert alone.verdict == "look"  # nobody votes for the label of the only item of a class
     single = Dataset.from_arrays(z, np.zeros(n, int), classes=("all",))
     health = inspect(z, single)
     assert health.confusions["image", "text"].lift == 0
     assert not any(f.what == "agreement" for f in health.findings)
+    assert severity(health, "hub") == "fine" if n > 2 else health.worst_of("hub") is None
+
+
+@pytest.mark.parametrize("n", [2, 3, 8, 10, 12, 30])
+def test_a_perfect_space_is_never_broken(n):
+    """Whatever k: past the items of a class, all are equally near, and one has to be taken."""
+    z, data = space(n=n, noise=0.0)
+    z, data = {name: z[name] for name in ("image", "text")}, data.select(["image", "text"])
+    assert cs.evaluate(z, data).mean_ap == 1
+    assert inspect(z, data).verdict == "fine" if n >= 2 * C else "look"
+    for k in {1, (n - 1) // 2, n // 2, n - 1} - {0}:
+        health = inspect(z, data, k=k)
+        assert health.verdict != "broken", (k, health)
+        judged = {finding.what for finding in health.findings}
+        assert ({"hub", "agreement"} <= judged) == (2 * k < n) and health.k == k
+
+
+def test_as_many_neighbours_as_there_are_items_are_refused():
+    z, data = space(n=8)
+    with pytest.raises(InputError, match=r"k: expected fewer .* 'image' has 8 .* got 8"):
+        inspect(z, data, k=8)
+    fewer = {"image": z["image"], "text": z["text"][:5]}
+    some = data.select(["image", "text"]).take({"image": np.arange(8), "text": np.arange(5)})
+    with pytest.raises(InputError, match=r"'text' has 5 labelled rows, got 6"):
+        inspect(fewer, some, k=6)
+    assert inspect(fewer, some).k == 1
+
+
+def test_a_hub_is_found_where_classes_are_smaller_than_k():
+    z, _ = space(n=30)
+    y = np.arange(30) % 10
+    few = Dataset.from_arrays(z, y)
+    hub = z["text"][5] / np.linalg.norm(z["text"][5])
+    health = inspect({**z, "image": 0.3 * z["image"] + 2 * hub}, few)
+    assert health.k == 10 and severity(health, "hub", "image->text") == "broken"
 
 
 def test_it_says_what_is_wrong_with_its_input():

@@ -75,6 +75,7 @@ DIM = Choice(8, 16, 32, 64, 128, 256)
 WIDTHS = Choice([256], [512], [1024], [256, 256], [512, 512])
 SHRINKAGE = Range(1e-4, 0.9, log=True)
 RIDGE = Range(1e-4, 10.0, log=True)
+POWER = Choice(0.0, 0.5, 1.0, 2.0, 4.0)
 WEIGHT = Range(1e-2, 1e2, log=True)
 NEIGHBOURS = Range(5, 200, log=True, whole=True)
 
@@ -128,11 +129,11 @@ OURS: dict[str, dict[str, Setting]] = {
 CLOSED_FORM: dict[str, dict[str, Setting]] = {
     "SM": {"C": Range(1e-4, 10.0, log=True)},
     "Ridge": {"alphas": Choice(*[[10.0 ** (k / 2)] for k in range(-2, 11)])},
-    "CCA": {"dim": DIM, "c": SHRINKAGE},
+    "CCA": {"dim": DIM, "c": SHRINKAGE, "power": POWER},
     "PLS": {"dim": DIM, "form": Choice("svd", "canonical")},
     "CFA": {"dim": DIM, "standardize": Choice(True, False)},
     "KCCA": {"dim": DIM, "c": SHRINKAGE, "kernel": Choice("rbf", "linear")},
-    "MCCA": {"dim": DIM, "c": SHRINKAGE, "power": Choice(0.0, 0.5, 1.0, 2.0, 4.0)},
+    "MCCA": {"dim": DIM, "c": SHRINKAGE, "power": POWER},
     "ThreeViewCCA": {"dim": DIM, "c": SHRINKAGE, "power": Choice(0.0, 1.0, 2.0, 3.0, 4.0)},
     "MLCCA": {
         "dim": DIM,

@@ -34,7 +34,15 @@ def inspect(
     modalities: Annotated[
         str | None, typer.Option(metavar="A,B,...", help="[default: those both have]")
     ] = None,
-    k: Annotated[int, typer.Option("--k", "-k", min=1, help="Neighbours to look at.")] = 10,
+    k: Annotated[
+        int | None,
+        typer.Option(
+            "--k",
+            "-k",
+            min=1,
+            help="Neighbours to look at. [default: 10, or a third of the smallest modality's rows]",
+        ),
+    ] = None,
     plots: Annotated[
         Path | None, typer.Option(metavar="DIR", help="Draw pictures as PNG files there.")
     ] = None,

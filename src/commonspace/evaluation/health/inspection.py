@@ -40,6 +40,9 @@ from commonspace.types import (
     SupportsTransform,
 )
 
+NEIGHBOURS = 10
+"""That are looked at, unless the smallest modality has fewer than three times as many rows."""
+
 
 @dataclass(frozen=True, eq=False)
 class _Part:
@@ -66,7 +69,7 @@ def inspect(
     data: LabelledData,
     *,
     modalities: Sequence[str] | None = None,
-    k: int = 10,
+    k: int | None = None,
     probabilities: bool | None = None,
     seed: int = 0,
     memory: int = MEMORY,
@@ -83,7 +86,9 @@ def inspect(
             modality to shape (n, dim), rows as in ``data``.
         data: Rows that the model has not seen, better; of training rows it says what it was told.
         modalities: Which modalities; None takes all of ``data``.
-        k: Neighbours that are looked at.
+        k: Neighbours that are looked at; None takes 10, or a third of the labelled rows of the
+            smallest modality where that is fewer. From half of them on, agreement and hubs are not
+            judged: near and far no longer differ.
         probabilities: Whether inner products claim to be probabilities of a match; None judges by
             their range, see `measure_calibration`.
         seed: Of the rows drawn for the gap.
@@ -93,15 +98,18 @@ def inspect(
         All measures, and findings with their severity. Print it.
 
     Raises:
-        InputError: Vectors and labels do not fit, or a modality has fewer than 2 labelled rows.
+        InputError: Vectors and labels do not fit, a modality has fewer than 2 labelled rows, or
+            no more than ``k``.
         NotFoundError: ``data`` or ``model`` has no modality of that name.
     """
-    check_range("k", k, low=1, integer=True)
+    if k is not None:
+        check_range("k", k, low=1, integer=True)
     check_range("memory", memory, low=1, integer=True)
     check_one_of("probabilities", probabilities, (None, True, False))
     names = chosen_modalities(data, modalities)
     parts = {name: _Part.of(model, data, name) for name in names}
     _check(parts)
+    k = _count(parts, k)
     found = _neighbours(parts, k, memory)
     classes = tuple(data.classes)
     confusions = {
@@ -194,6 +202,21 @@ def _voters(parts: Parts, found: Mapping[Direction, Neighbours]) -> dict[Directi
         (a, b): near if a == b else near.without(mates(parts[a].items, parts[b].items))
         for (a, b), near in found.items()
     }
+
+
+def _count(parts: Parts, k: int | None) -> int:
+    """How many neighbours to look at, fewer than the smallest modality has rows."""
+    name = min(parts, key=lambda name: len(parts[name].z))
+    rows = len(parts[name].z)
+    if k is None:
+        return max(1, min(NEIGHBOURS, rows // 3))
+    if k >= rows:
+        raise InputError(
+            f"k: expected fewer neighbours than there are items to choose from, but modality "
+            f"{name!r} has {rows} labelled rows, got {k}. Ask for fewer: {max(1, rows // 3)} at "
+            "most tell near from far."
+        )
+    return k
 
 
 def _check(parts: Parts) -> None:

@@ -33,7 +33,7 @@ class Health:
 
     Attributes:
         classes: Names of the classes.
-        k: Neighbours that were looked at.
+        k: Neighbours that were looked at: 10, or fewer where galleries are small.
         spreads: By modality.
         gaps: By pair of modalities, in their order.
         confusions: By direction (query, gallery), those within a modality too.
@@ -119,7 +119,8 @@ class Health:
 
     def __str__(self) -> str:
         rows = [[*_row(found)] for what in RULES if (found := self.worst_of(what)) is not None]
-        lines = [f"verdict: {self.verdict}", "", *_table(_HEADER, rows)]
+        lines = [f"verdict: {self.verdict}, by {self.k} neighbours an item{self._unjudged()}"]
+        lines += ["", *_table(_HEADER, rows)]
         lines += ["", *_table(_DIRECTIONS, [self._direction(key) for key in self.hubs])]
         lines += ["", *_table(_MODALITIES, [self._modality(name) for name in self.spreads])]
         rest = [found for found in self.findings if found.severity != "fine"]
@@ -129,6 +130,11 @@ class Health:
         for what in dict.fromkeys(found.what for found in rest):
             lines.append(f"  {what}: {RULES[what].meaning}")
         return "\n".join(lines)
+
+    def _unjudged(self) -> str:
+        """What is left out where k is half of a gallery or more."""
+        left = self.hubs and self.worst_of("hub") is None
+        return ": too many of so few items to judge agreement and hubs" if left else ""
 
     def _direction(self, key: Direction) -> list[str]:
         confusion, hub, calibration = self.confusions[key], self.hubs[key], self.calibrations[key]

@@ -73,7 +73,9 @@ class Hubness:
         largest: Share of the queries that the most frequent item is a neighbour of.
         item: Its id.
         reach: The largest share, over items, of the queries *of other labels* that the item is a
-            neighbour of: a class may have a favourite, only a hub reaches the others.
+            neighbour of: a class may have a favourite, only a hub reaches the others. Of each query
+            no more neighbours count than items share a label with it: past these, a perfect space
+            has to take an item of another label too, and ties may make it the same one always.
         reach_item: Id of that item.
         counts: How often each item is found, shape (n_gallery,).
 
@@ -144,8 +146,9 @@ def measure_hubness(
     """Measure how evenly the items, of ids ``items``, are found."""
     n_queries, n_gallery = len(y_QC), len(y_GC)
     counts = np.bincount(neighbours.at.ravel(), minlength=n_gallery)
-    right = shares_label(neighbours, y_QC, y_GC)
-    wrong = np.bincount(neighbours.at[~right], minlength=n_gallery)
+    fits = np.arange(neighbours.k) < _relatives(y_GC, y_QC)[:, None]
+    wrong_ones = neighbours.at[fits & ~shares_label(neighbours, y_QC, y_GC)]
+    wrong = np.bincount(wrong_ones, minlength=n_gallery)
     share = wrong / np.maximum(n_queries - _relatives(y_QC, y_GC), 1)
     largest, reach = int(counts.argmax()), int(share.argmax())
     return Hubness(

@@ -6,17 +6,26 @@ References:
         1976.
     [3] Rasiwasia et al. A New Approach to Cross-Modal Multimedia Retrieval. ACM MM 2010.
         doi:10.1145/1873951.1873987 (correlation matching)
+    [4] Gong, Ke, Isard, Lazebnik. A Multi-View Embedding Space for Modeling Internet Images, Tags,
+        and Their Semantics. IJCV 2014. doi:10.1007/s11263-013-0658-4
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import ClassVar
+
+import numpy as np
 
 from commonspace.checks import check_range, require
 from commonspace.data import Dataset
 from commonspace.methods.baselines.pairing import Pairing
-from commonspace.methods.baselines.projection import PairedProjectionMethod, projections
-from commonspace.types import AnyArray
+from commonspace.methods.baselines.projection import (
+    PairedProjectionMethod,
+    projections,
+    weighted,
+)
+from commonspace.types import AnyArray, FloatArray
 
 
 class CCA(PairedProjectionMethod):
@@ -30,10 +39,22 @@ class CCA(PairedProjectionMethod):
         dim: Dimensions of the space; fewer where a modality has fewer directions.
         c: Shrinkage of the covariances towards the identity: 0 is the unregularised problem, 1 is
             `PLS`.
+        power: Each dimension is multiplied by this power of its (shrunk) correlation ``aᵀ Σ_xy b``;
+            0 leaves them as the problem is posed.
         standardize: Scale every feature to variance 1; else one scale for all.
         pairing: Which rows belong together: those of one item, or of one class, see
             `matched_rows`.
         random_state: Of what ``pairing="classes"`` draws; else nothing is random.
+
+    Differs from the paper: [1, 2, 3] give every direction the same variance (``power=0``), so that
+    in a cosine, directions that hardly correlate drown those that do. Weighted by their
+    correlation, in the manner of [4], they fade.
+
+    The defaults of ``dim``, ``c`` and ``power`` are one setting for all data: near the best mean
+    share of each set's best score, and good with `MCCA` too, on a quarter of the training rows held
+    back (three draws) of pairs of modalities of wikipedia, pascal_sentences, ucm_captions, mfeat
+    and emoji, of 6 to 9 values of ``dim``, 7 of ``c`` and 4 to 6 of ``power``. Data with more
+    directions to share may want more dimensions.
     """
 
     max_modalities: ClassVar[int | None] = 2
@@ -41,14 +62,16 @@ class CCA(PairedProjectionMethod):
     def __init__(
         self,
         *,
-        dim: int = 256,
-        c: float = 0.1,
+        dim: int = 32,
+        c: float = 0.3,
+        power: float = 2.0,
         standardize: bool = True,
         pairing: Pairing = "items",
         random_state: int = 0,
     ) -> None:
         self.dim = dim
         self.c = c
+        self.power = power
         self.standardize = standardize
         self.pairing = pairing
         self.random_state = random_state
@@ -56,6 +79,7 @@ class CCA(PairedProjectionMethod):
     def _check_arguments(self) -> None:
         super()._check_arguments()
         check_range("c", self.c, low=0, high=1)
+        check_range("power", self.power, low=0)
 
     def _solve(self, train: Dataset) -> dict[str, dict[str, AnyArray]]:
         linear = require("cca_zoo.linear", extra="baselines", what=type(self).__name__)
@@ -64,5 +88,12 @@ class CCA(PairedProjectionMethod):
             views = {name: view.varying() for name, view in views.items()}
         dim = min(self.dim, *(view.width for view in views.values()))
         solver = linear.RidgeCCA(n_components=dim, shrinkage=float(self.c))
-        weights = solver.fit([view.rows for view in views.values()]).weights_
-        return projections(views, weights)
+        rows = [view.rows for view in views.values()]
+        weights = solver.fit(rows).weights_
+        return projections(views, weighted(weights, _correlations(rows, weights), self.power))
+
+
+def _correlations(rows: Sequence[FloatArray], weights: Sequence[FloatArray]) -> FloatArray:
+    """Of each pair of directions, but for one factor that all share."""
+    first, second = (x @ w for x, w in zip(rows, weights, strict=True))
+    return np.asarray((first * second).sum(axis=0))

@@ -108,6 +108,10 @@ def linear_cca(
 
 
 def _whitening(centred_NE: FloatArray, ridge: float) -> FloatArray:
+    """W with Wᵀ (covariance + ridge I) W = I, of every direction: all ``dim`` have to stay.
+
+    `projection.whitening`, of a fitted number of dimensions, leaves out what does not vary.
+    """
     covariance = centred_NE.T @ centred_NE / (len(centred_NE) - 1)
     values, vectors = np.linalg.eigh(covariance)
     whitening: FloatArray = vectors / np.sqrt(np.clip(values, 0, None) + ridge)

@@ -11,7 +11,7 @@ from scipy.linalg import eigh
 from commonspace.data import Dataset, Labels
 from commonspace.errors import InputError
 from commonspace.methods.baselines.projection import Coordinates, coordinates
-from commonspace.types import AnyArray, FloatArray
+from commonspace.types import FloatArray
 
 RANK = 1e-10  # a direction whose ratio is smaller, against the largest, separates nothing
 
@@ -101,12 +101,6 @@ def leading_directions(
     return np.asarray(vectors[:, ::-1][:, :found])
 
 
-def projections(
-    directions: FloatArray, views: Mapping[str, Coordinates]
-) -> dict[str, dict[str, AnyArray]]:
-    """Cut directions over all modalities into what is kept of each."""
-    places = blocks([view.width for view in views.values()])
-    return {
-        name: view.projection(directions[place])
-        for (name, view), place in zip(views.items(), places, strict=True)
-    }
+def by_modality(directions: FloatArray, views: Mapping[str, Coordinates]) -> list[FloatArray]:
+    """Cut directions over all modalities into the weights of each, in their order."""
+    return [directions[place] for place in blocks([view.width for view in views.values()])]

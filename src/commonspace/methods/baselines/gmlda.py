@@ -19,14 +19,14 @@ from commonspace.data import Dataset
 from commonspace.methods.baselines.discriminant import (
     ClassMoments,
     blocks,
+    by_modality,
     class_moments,
     coordinates_of,
     labelled_part,
     leading_directions,
-    projections,
 )
 from commonspace.methods.baselines.pairing import matched_rows
-from commonspace.methods.baselines.projection import Coordinates, ProjectionMethod
+from commonspace.methods.baselines.projection import Coordinates, ProjectionMethod, projections
 from commonspace.types import AnyArray, FloatArray
 
 
@@ -54,8 +54,10 @@ class GMLDA(ProjectionMethod):
 
     Differs from the paper: class means in Z_v are weighted by the square root of their number of
     rows, as A_v weighs them by that number, so that α means the same whatever the number of rows
-    (the code's α is ours times the rows a class, where classes are of one size). Modalities weigh
-    alike (μ = 1). The ridge is relative; the code adds 1e-6.
+    (the code's α is ours times the rows a class, where classes are of one size). So the units
+    differ: ``alpha=10`` is not the strength of a published α of 10, which here is 10 / the rows a
+    class; it is our default, not the paper's. Modalities weigh alike (μ = 1). The ridge is
+    relative; the code adds 1e-6.
 
     Example:
         >>> x = np.array([[0., 1.], [1., 0.], [0., 2.], [2., 1.]])
@@ -100,7 +102,7 @@ class GMLDA(ProjectionMethod):
         n_classes = int(np.any([moment.counts > 0 for moment in moments], axis=0).sum())
         count = min(self.dim, n_classes - 1)
         found = leading_directions(between, within, count, shrinkage=self.shrinkage)
-        return projections(found, views)
+        return projections(views, by_modality(found, views))
 
     def _aligned(
         self, labelled: Dataset, views: Mapping[str, Coordinates], moments: list[ClassMoments]

@@ -21,7 +21,12 @@ from commonspace.checks import check_range
 from commonspace.data import Dataset
 from commonspace.errors import InputError
 from commonspace.methods.baselines.pairing import Pairing
-from commonspace.methods.baselines.projection import PairedProjectionMethod, projections, whitening
+from commonspace.methods.baselines.projection import (
+    PairedProjectionMethod,
+    projections,
+    weighted,
+    whitening,
+)
 from commonspace.types import AnyArray, FloatArray
 
 LABEL_RIDGE = 1e-4  # of the label view, as in the code released with [2]
@@ -40,10 +45,6 @@ class Multiset:
 
     weights: list[FloatArray]
     roots: FloatArray
-
-    def weighted(self, power: float) -> list[FloatArray]:
-        """The weights of each view, times a power of the roots, of which the first counts as 1."""
-        return [w * (self.roots / self.roots[0]) ** power for w in self.weights]
 
 
 def multiset_cca(rows: Sequence[FloatArray], shrinkage: Sequence[float], dim: int) -> Multiset:
@@ -82,20 +83,24 @@ class MCCA(PairedProjectionMethod):
     Args:
         dim: Dimensions of the space; fewer where fewer are shared.
         c: Shrinkage of the covariances towards the identity.
-        power: Each dimension is multiplied by this power of its root λ, see `Multiset`; 0 leaves
-            them as the problem is posed.
+        power: Each dimension is multiplied by this power of λ − 1, its sum of correlations, see
+            `Multiset` (of two modalities: their correlation); 0 leaves them as the problem is
+            posed.
         standardize: Scale every feature to variance 1; else one scale for all.
         pairing: Which rows belong together: those of one item, or of one class, see
             `matched_rows`. Only items that every modality has can be learned from.
         random_state: Of what ``pairing="classes"`` draws; else nothing is random.
+
+    Differs from the paper: [1] does not weigh directions (``power=0``); see `CCA`, whose defaults
+    these are.
     """
 
     def __init__(
         self,
         *,
-        dim: int = 256,
-        c: float = 0.1,
-        power: float = 0.0,
+        dim: int = 32,
+        c: float = 0.3,
+        power: float = 2.0,
         standardize: bool = True,
         pairing: Pairing = "items",
         random_state: int = 0,
@@ -116,7 +121,7 @@ class MCCA(PairedProjectionMethod):
         views = self._coordinates(self._matched(train))
         rows = [view.rows for view in views.values()]
         found = multiset_cca(rows, [self.c] * len(rows), self.dim)
-        return projections(views, found.weighted(self.power))
+        return projections(views, weighted(found.weights, found.roots - 1, self.power))
 
 
 class ThreeViewCCA(MCCA):
@@ -175,4 +180,4 @@ class ThreeViewCCA(MCCA):
         views = self._coordinates(matched.take(dict.fromkeys(matched, labelled)))
         rows = [*(view.rows for view in views.values()), y - y.mean(axis=0)]
         found = multiset_cca(rows, [*[self.c] * len(views), LABEL_RIDGE], self.dim)
-        return projections(views, found.weighted(self.power))
+        return projections(views, weighted(found.weights, found.roots, self.power))

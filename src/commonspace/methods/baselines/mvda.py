@@ -17,14 +17,14 @@ from commonspace.checks import check_range
 from commonspace.data import Dataset
 from commonspace.methods.baselines.discriminant import (
     ClassMoments,
+    by_modality,
     class_moments,
     coordinates_of,
     labelled_part,
     leading_directions,
-    projections,
 )
 from commonspace.methods.baselines.pairing import Pairing, matched_rows
-from commonspace.methods.baselines.projection import Coordinates, ProjectionMethod
+from commonspace.methods.baselines.projection import Coordinates, ProjectionMethod, projections
 from commonspace.types import AnyArray, FloatArray
 
 DUAL_RIDGE = 1e-4  # of the dual coefficients, as a share of the trace, as in the released code
@@ -98,7 +98,7 @@ class MvDA(ProjectionMethod):
             within = within + self.view_consistency * self._disagreement(labelled, views, within)
         count = min(self.dim, n_classes - 1)
         found = leading_directions(between, within, count, shrinkage=self.shrinkage)
-        return projections(found, views)
+        return projections(views, by_modality(found, views))
 
     def _disagreement(
         self, labelled: Dataset, views: Mapping[str, Coordinates], within: FloatArray

@@ -30,7 +30,8 @@ class PLS(PairedProjectionMethod):
     unless they pair rows.
 
     Args:
-        dim: Dimensions of the space; fewer where a modality has fewer directions.
+        dim: Dimensions of the space; fewer where a modality has fewer directions. The default was
+            chosen as that of `CCA`.
         form: "svd": all directions at once, orthogonal ones: the leading singular vectors of Σ_xy,
             by cca-zoo. "canonical": one direction at a time, and what it explains is taken out of
             both modalities, by scikit-learn; its time grows with ``dim``, to minutes for 256
@@ -48,7 +49,7 @@ class PLS(PairedProjectionMethod):
     def __init__(
         self,
         *,
-        dim: int = 256,
+        dim: int = 32,
         form: Literal["svd", "canonical"] = "svd",
         standardize: bool = True,
         pairing: Pairing = "items",
@@ -98,7 +99,8 @@ class CFA(PairedProjectionMethod):
     prepare the features, or in which PLS they mean.
 
     Args:
-        dim: Dimensions of the space; fewer where a modality has fewer directions.
+        dim: Dimensions of the space; fewer where a modality has fewer directions. The default was
+            chosen as that of `CCA`.
         standardize: Scale every feature to variance 1; else one scale for all.
         pairing: Which rows belong together: those of one item, or of one class, see
             `matched_rows`.
@@ -110,7 +112,7 @@ class CFA(PairedProjectionMethod):
     def __init__(
         self,
         *,
-        dim: int = 256,
+        dim: int = 32,
         standardize: bool = True,
         pairing: Pairing = "items",
         random_state: int = 0,

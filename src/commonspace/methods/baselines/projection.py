@@ -130,6 +130,16 @@ def projections(
     }
 
 
+def weighted(weights: Iterable[FloatArray], roots: FloatArray, power: float) -> list[FloatArray]:
+    """Return the weights of each view, times a power of the roots.
+
+    The largest root counts as 1, and one below 0 as 0: by rounding, or nothing shared.
+    """
+    shares = np.clip(roots, 0, None)
+    factors = (shares / shares[0]) ** power if shares[0] > 0 else np.ones_like(shares)
+    return [w * factors for w in weights]
+
+
 def whitening(covariance: FloatArray, shrinkage: float) -> FloatArray:
     """Return W with Wᵀ ((1−c) covariance + c I) W = I, on the directions that vary.
 
