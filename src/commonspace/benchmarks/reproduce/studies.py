@@ -16,7 +16,7 @@ import numpy as np
 from commonspace.benchmarks.cells import settings
 from commonspace.benchmarks.contestants import group_of, make
 from commonspace.benchmarks.reproduce.memory import PeakMemory
-from commonspace.benchmarks.reproduce.recipes import Entry, Published, Recipe
+from commonspace.benchmarks.reproduce.recipe import Entry, Published, Recipe
 from commonspace.benchmarks.reproduce.schema import COUNT, checked
 from commonspace.benchmarks.reproduce.scoring import prepared
 from commonspace.benchmarks.reproduce.statistics import ALPHA

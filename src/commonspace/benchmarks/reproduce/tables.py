@@ -15,7 +15,7 @@ import numpy as np
 
 from commonspace.benchmarks.cells import Cells, settings
 from commonspace.benchmarks.contestants import SEEDLESS, group_of, make, method_of
-from commonspace.benchmarks.reproduce.recipes import Entry, Recipe
+from commonspace.benchmarks.reproduce.recipe import Entry, Recipe
 from commonspace.benchmarks.reproduce.scoring import (
     BY_CLASS,
     Measure,

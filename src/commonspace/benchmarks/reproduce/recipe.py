@@ -1,0 +1,165 @@
+"""What a recipe holds: a table to be made, its rows before they run, its published numbers."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from commonspace.checks import not_found
+from commonspace.errors import InputError
+from commonspace.evaluation import Protocol
+from commonspace.evaluation.protocol import Metric
+from commonspace.types import JsonDict
+
+PAPERS = {
+    "sdml": "Hu, Zhen, Peng, Liu. Scalable Deep Multimodal Learning for Cross-Modal Retrieval. "
+    "SIGIR 2019. doi:10.1145/3331184.3331213",
+    "msdmml": "Hua, Yang, Du. Deep Multi-Modal Metric Learning with Multi-Scale Correlation for "
+    "Image-Text Retrieval. Electronics 2020, 9(3), 466. doi:10.3390/electronics9030466",
+    "spdq": "Yang, Deng, Li, Liu, Li, Tao. Shared Predictive Cross-Modal Deep Quantization. IEEE "
+    "TNNLS 2018. arXiv:1904.07488",
+    "sequential": "Song, Tan. Sequential Learning for Cross-modal Retrieval. ICCV Workshops 2019",
+    "none": "",
+}
+KINDS = ("methods", "convergence", "growth", "orders")
+FLOOR = ("chance", "SM")  # in every table
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A row of a table before it has run.
+
+    Attributes:
+        name: Among `contestants.METHODS`.
+        label: What the table calls it.
+        settings: Arguments that differ from the method's or preset's.
+        metric: What ranks, where it is not the protocol's.
+        codes: Score float queries against decoded codes.
+        published: Row of the published numbers.
+        differs: Why this row alone may differ.
+        at: Argument and value, where the row is one of a sweep.
+    """
+
+    name: str
+    label: str
+    settings: JsonDict = field(default_factory=dict)
+    metric: Metric | None = None
+    codes: bool = False
+    published: str = ""
+    differs: str | None = None
+    at: tuple[str, Any] | None = None
+
+
+@dataclass(frozen=True)
+class Published:
+    """Numbers of a paper.
+
+    Attributes:
+        source: Where they stand.
+        columns: Names of the columns.
+        rows: Numbers by row, as fractions of 1 where they are scores; NaN where there is none.
+        doubtful: Why the numbers of a row are no target, by row.
+    """
+
+    source: str
+    columns: tuple[str, ...]
+    rows: Mapping[str, tuple[float, ...]]
+    doubtful: Mapping[str, str]
+
+    def value(self, row: str, column: str) -> float | None:
+        """A number, None if there is none."""
+        if row not in self.rows or column not in self.columns:
+            return None
+        value = self.rows[row][self.columns.index(column)]
+        return None if math.isnan(value) else value
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """A table to be made, see the module; `load_recipe` reads one.
+
+    Attributes:
+        name: Stem of the file.
+        title: Of the table.
+        paper: Key of `PAPERS`.
+        table: Which table or figure it is, or whose shape it has.
+        kind: Among `KINDS`.
+        study: Whether the data are not the paper's.
+        sets: Data sets; each makes a table of its own.
+        modalities: Which modalities; None takes all.
+        protocol: How numbers are made.
+        graded: Measure nDCG too where rows have several labels.
+        queries: Split of the queries.
+        gallery: Split of the gallery, None: that of the queries.
+        columns: Which columns people are shown; None: all where they are few.
+        tolerance: Largest deviation that is taken for the same number.
+        differs: Why numbers may differ, for the whole table.
+        note: For the reader.
+        curves: Keep precision-recall and precision-scope curves.
+        scopes: Of the precision-scope curve.
+        cutoffs: Of the curve of mean average precision at R.
+        entries: The rows.
+        tuned: Settings by set and method, for rows without settings of their own.
+        options: Of other kinds than "methods".
+        published: Numbers of the paper.
+    """
+
+    name: str
+    title: str
+    paper: str
+    table: str
+    kind: str
+    study: bool
+    sets: tuple[str, ...]
+    modalities: tuple[str, ...] | None
+    protocol: Protocol
+    graded: bool
+    queries: str
+    gallery: str | None
+    columns: tuple[str, ...] | None
+    tolerance: float
+    differs: tuple[str, ...]
+    note: str
+    curves: bool
+    scopes: tuple[int, ...] | None
+    cutoffs: tuple[int, ...]
+    entries: tuple[Entry, ...]
+    tuned: Mapping[str, Mapping[str, JsonDict]]
+    options: JsonDict
+    published: Published | None
+
+    def narrowed(self, sets: Sequence[str], names: Sequence[str]) -> Recipe:
+        """The same recipe with some of its sets, or others in a study, and some of its rows.
+
+        Raises:
+            InputError: A paper's table was asked for on other data.
+            NotFoundError: No row has such a method or label.
+        """
+        known = {key: entry for entry in self.entries for key in (entry.name, entry.label)}
+        for name in names:
+            if name not in known and name not in FLOOR:
+                raise not_found(f"method of {self.name}", name, known)
+        for name in sets:
+            if name not in self.sets and not self.study:
+                raise InputError(
+                    f"{self.name} is a table of {', '.join(self.sets)}, got --set {name}. The "
+                    "studies (`reproduce list`) take any data."
+                )
+        kept = [e for e in self.entries if not names or e.name in names or e.label in names]
+        return replace(self, sets=tuple(sets) or self.sets, entries=tuple(kept))
+
+    def with_tuned(self, tuned: Mapping[str, Mapping[str, JsonDict]]) -> Recipe:
+        """The same recipe with settings by set and method, before its own."""
+        names = {**self.tuned, **tuned}
+        both = {name: {**self.tuned.get(name, {}), **tuned.get(name, {})} for name in names}
+        return replace(self, tuned=both)
+
+    def is_tuned(self, name: str, entry: Entry) -> bool:
+        """Whether the settings of a row on a data set were searched for."""
+        return not entry.settings and bool(self.tuned.get(name, {}).get(entry.name))
+
+    def settings_on(self, name: str, entry: Entry) -> JsonDict:
+        """Arguments of a row on a data set."""
+        return dict(self.tuned[name][entry.name] if self.is_tuned(name, entry) else entry.settings)
