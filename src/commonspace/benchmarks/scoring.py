@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from inspect import ismethod
 from itertools import combinations
 
 import numpy as np
@@ -38,6 +39,13 @@ def find_method(name: str) -> Maker:
         raise not_found(f"preset of {cls.__name__}", preset, presets_of(cls))
     maker: Maker = getattr(cls, preset) if preset else cls
     return maker
+
+
+def name_of(make: Maker) -> str:
+    """Return the name by which `find_method` finds a class or one of its presets."""
+    if ismethod(make) and isinstance(make.__self__, type):
+        return f"{make.__self__.__name__}.{make.__name__}"
+    return type(make()).__name__
 
 
 def presets_of(cls: type) -> list[str]:

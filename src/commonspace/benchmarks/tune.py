@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from commonspace.benchmarks.scoring import Maker, fit_and_score
+from commonspace.benchmarks.scoring import Maker, fit_and_score, name_of
 from commonspace.benchmarks.search_spaces import SearchSpace, search_space
 from commonspace.benchmarks.sources import digest_of
 from commonspace.benchmarks.study import Study, Trial
@@ -43,7 +43,9 @@ class Tuning:
 
     Attributes:
         method: Class of the method.
-        settings: All arguments that differ from the defaults of the class, as JSON has them.
+        row: The class or preset that was tuned, such as "SDML.fast": whose defaults they were.
+        settings: All arguments that differ from the defaults of the class, or from those of the
+            preset, as JSON has them.
         default_score: Mean average precision of the defaults on rows held back; None if they fail.
         best_score: Of the best trial.
         other_rows: "defaults" and "best" on rows held back by another draw; None if not asked.
@@ -53,6 +55,7 @@ class Tuning:
     """
 
     method: str
+    row: str
     settings: JsonDict
     default_score: float | None
     best_score: float
@@ -65,6 +68,11 @@ class Tuning:
     def gain(self) -> float | None:
         """Best minus defaults on the rows that chose; None if the defaults failed."""
         return None if self.default_score is None else self.best_score - self.default_score
+
+    @property
+    def seconds(self) -> float:
+        """How long the trials took in all."""
+        return round(sum(trial.seconds for trial in self.trials), 1)
 
     def to_dict(self) -> JsonDict:
         """Return all of it for JSON."""
@@ -209,7 +217,8 @@ def _result(record: Study, search: _Search, default: Method, check: bool) -> Tun
     first = next((trial for trial in done if not trial.settings), None)
     return Tuning(
         method=type(final).__name__,
-        settings=_changed(final),
+        row=name_of(search.make),
+        settings=_changed(final, search.make),
         default_score=None if first is None else first.score,
         best_score=_score(best),
         other_rows=_on_other_rows(record, search, best) if check else None,
@@ -243,11 +252,15 @@ def _score(trial: Trial) -> float:
     return trial.score
 
 
-def _changed(method: Method) -> JsonDict:
-    """Arguments that differ from those of the class, apart from the seed."""
-    plain = type(method)().get_params(deep=False)
+def _changed(method: Method, make: Maker) -> JsonDict:
+    """Arguments that differ from those of the class or of the preset, apart from the seed."""
+    plain = [each().get_params(deep=False) for each in (type(method), make)]
     found = method.get_params(deep=False)
-    return {k: v for k, v in found.items() if k != "random_state" and not _same(v, plain[k])}
+    return {
+        k: v
+        for k, v in found.items()
+        if k != "random_state" and not all(_same(v, each[k]) for each in plain)
+    }
 
 
 def _same(first: Any, second: Any) -> bool:

@@ -70,20 +70,23 @@ def reproduce(
     json: Json = False,
 ) -> None:
     """Make a paper's table: published, ours, interval, deviation; or a study on other data."""
-    from commonspace.benchmarks.reproduce import list_recipes, load_recipe, read_tuned
+    from commonspace.benchmarks.reproduce import check_taken, list_recipes, load_recipe
     from commonspace.benchmarks.reproduce import reproduce as run
+    from commonspace.benchmarks.tuned import read_tuned
 
     if recipe == "site":
         return _site(out or Path("results"), docs, json)
     if recipe == "list":
         return _list(list_recipes(), json)
+    whole = list_recipes() if recipe == "all" else [load_recipe(recipe)]
     chosen = (
-        _chosen(list_recipes(), sets, methods)
+        _chosen(whole, sets, methods)
         if recipe == "all"
-        else [load_recipe(recipe).narrowed(sets or (), methods or ())]
+        else [whole[0].narrowed(sets or (), methods or ())]
     )
     if tuned is not None:
         found = read_tuned(tuned)
+        check_taken(found, [*whole, *chosen])
         chosen = [each.with_tuned(found) for each in chosen]
     shown: Format = "json" if json else format_
     tables = []

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from commonspace.benchmarks.tuned import Tuned, TunedFile
 from commonspace.checks import not_found
 from commonspace.errors import InputError
 from commonspace.evaluation import Protocol
@@ -126,7 +127,7 @@ class Recipe:
     scopes: tuple[int, ...] | None
     cutoffs: tuple[int, ...]
     entries: tuple[Entry, ...]
-    tuned: Mapping[str, Mapping[str, JsonDict]]
+    tuned: Mapping[str, Mapping[str, Tuned]]
     options: JsonDict
     published: Published | None
 
@@ -150,16 +151,49 @@ class Recipe:
         kept = [e for e in self.entries if not names or e.name in names or e.label in names]
         return replace(self, sets=tuple(sets) or self.sets, entries=tuple(kept))
 
-    def with_tuned(self, tuned: Mapping[str, Mapping[str, JsonDict]]) -> Recipe:
-        """The same recipe with settings by set and method, before its own."""
-        names = {**self.tuned, **tuned}
-        both = {name: {**self.tuned.get(name, {}), **tuned.get(name, {})} for name in names}
-        return replace(self, tuned=both)
+    def with_tuned(self, files: Iterable[TunedFile]) -> Recipe:
+        """The same recipe with the settings of those files that it takes, before its own."""
+        tuned = {name: dict(rows) for name, rows in self.tuned.items()}
+        for file in files:
+            if self.takes(file):
+                tuned.setdefault(file.data, {})[file.row] = file.tuned
+        return replace(self, tuned=tuned)
 
-    def is_tuned(self, name: str, entry: Entry) -> bool:
-        """Whether the settings of a row on a data set were searched for."""
-        return not entry.settings and bool(self.tuned.get(name, {}).get(entry.name))
+    def takes(self, file: TunedFile) -> bool:
+        """Whether settings in a file are for a row of this recipe, on one of its sets."""
+        here = file.data in self.sets and file.row in self.tunable
+        return here and file.fits(self.modalities)
+
+    @property
+    def tunable(self) -> list[str]:
+        """Methods and presets of the rows that have no settings of their own."""
+        return list(dict.fromkeys(["SM", *(e.name for e in self.entries if not e.settings)]))
+
+    def tuned_on(self, name: str, entry: Entry) -> Tuned | None:
+        """What a search found for a row on a data set; None where there was none."""
+        return None if entry.settings else self.tuned.get(name, {}).get(entry.name)
 
     def settings_on(self, name: str, entry: Entry) -> JsonDict:
         """Arguments of a row on a data set."""
-        return dict(self.tuned[name][entry.name] if self.is_tuned(name, entry) else entry.settings)
+        tuned = self.tuned_on(name, entry)
+        return dict(entry.settings if tuned is None else tuned.settings)
+
+
+def check_taken(files: Iterable[TunedFile], recipes: Sequence[Recipe]) -> None:
+    """Raise `InputError` for a file of settings that none of the recipes has a row for."""
+    sets = dict.fromkeys(name for recipe in recipes for name in recipe.sets)
+    for file in files:
+        if any(recipe.takes(file) for recipe in recipes):
+            continue
+        if file.data not in sets:
+            raise InputError(f"{file.path}: {not_found('data set of the table', file.data, sets)}")
+        there = [recipe for recipe in recipes if file.data in recipe.sets]
+        rows = dict.fromkeys(name for recipe in there for name in recipe.tunable)
+        if file.row not in rows:
+            what = f"row of {file.data} without settings of its own"
+            raise InputError(f"{file.path}: {not_found(what, file.row, rows)}")
+        names = ", ".join(sorted(file.modalities or ()))
+        raise InputError(
+            f"{file.path}: expected settings tuned on the modalities of a table of {file.data}, "
+            f"got {file.row} tuned on {names}. Tune with the table's --modalities."
+        )

@@ -18,12 +18,10 @@ from commonspace.benchmarks.reproduce import schema
 from commonspace.benchmarks.reproduce.recipe import KINDS, PAPERS, Published, Recipe
 from commonspace.benchmarks.reproduce.rows import entries
 from commonspace.benchmarks.reproduce.schema import checked
+from commonspace.benchmarks.tuned import Tuned
 from commonspace.checks import not_found
-from commonspace.disk import read_json
 from commonspace.errors import InputError
 from commonspace.evaluation import Protocol
-from commonspace.store.settings import FORMAT_VERSION, KIND
-from commonspace.types import JsonDict
 
 FOLDER = Path(__file__).parents[1] / "recipes"
 UNITS = {"fraction": 1.0, "percent": 0.01}
@@ -59,25 +57,6 @@ _PUBLISHED: dict[str, schema.Field] = {
     "rows": schema.TABLE,
     "doubtful": schema.TEXT_TABLE,
 }
-
-
-def read_tuned(folder: str | Path) -> dict[str, dict[str, JsonDict]]:
-    """Settings by data set and method, from the files that `commonspace tune --out` wrote.
-
-    Raises:
-        InputError: The folder holds none, or one that does not say its data set.
-    """
-    paths = sorted(Path(folder).glob("*.json"))
-    if not paths:
-        raise InputError(f"{folder}: expected settings files of commonspace tune, got none.")
-    tuned: dict[str, dict[str, JsonDict]] = {}
-    for path in paths:
-        content = read_json(path, kind=KIND, max_version=FORMAT_VERSION)
-        data = content.get("found", {}).get("data")
-        if not isinstance(data, str):
-            raise InputError(f"{path}, key 'found': expected the 'data' it is for, got {data!r}.")
-        tuned.setdefault(data, {})[content["method"]] = content["settings"]
-    return tuned
 
 
 def list_recipes() -> list[Recipe]:
@@ -173,11 +152,14 @@ def _protocol(values: Mapping[str, Any], where: str) -> tuple[Protocol, bool]:
         raise InputError(f"{where}, [protocol]: {error}") from error
 
 
-def _tuned(values: Mapping[str, Any], where: str) -> dict[str, dict[str, JsonDict]]:
+def _tuned(values: Mapping[str, Any], where: str) -> dict[str, dict[str, Tuned]]:
     for name, table in values.items():
         fields = dict.fromkeys(METHODS, schema.TABLE)
         checked(table, fields, where=f"{where}, [tuned.{name}]")
-    return {name: dict(table) for name, table in values.items()}
+    return {
+        name: {row: Tuned(settings) for row, settings in table.items()}
+        for name, table in values.items()
+    }
 
 
 def _published(values: Mapping[str, Any], where: str) -> Published:

@@ -36,7 +36,6 @@ SECONDS, MEMORY = "seconds", "memory_mib"
 COSTS = (SECONDS, MEMORY)
 CURVES_OF = 2  # modalities: of more there are too many directions to draw
 
-TUNED = "settings found on rows held back"
 SCORED, LEFT_OUT, FAILED, PAPER = "scored", "left out", "failed", "in the paper alone"
 
 
@@ -147,8 +146,8 @@ def _row(bench: Bench, entry: Entry) -> Row:
         return Row(entry, LEFT_OUT, (_first_sentence(str(error)),))
     except Exception as error:  # one broken method costs its row; the table says so, and the exit
         return Row(entry, FAILED, (f"{type(error).__name__}: {error}",))
-    if bench.recipe.is_tuned(bench.set_name, entry):
-        notes = [*notes, TUNED]
+    tuned = bench.recipe.tuned_on(bench.set_name, entry)
+    notes = notes if tuned is None else [*notes, tuned.note]
     return Row(entry, SCORED, tuple(notes), tuple(cells), reports, of_items)
 
 
