@@ -324,6 +324,9 @@ def test_a_papers_table_has_deviations_and_reasons(write):
     assert row["why"] == ["other features", "other split", "another strength"]
     paper = by_label(table)["CMSSH"]
     assert paper["status"] == "in the paper alone" and paper["cells"]["mean"]["paper"] is None
+    (alone,) = reproduce([load_recipe(path).narrowed([], ["SM"])], cells=path.parent / "cells")
+    status = {label: row["status"] for label, row in by_label(alone).items()}
+    assert status["Ridge"] == "not run" and status["CMSSH"] == "in the paper alone"
     text = formats.to_markdown(table)
     for word in ("published numbers: Table 9", "a: other features", "| 0.5 |", "c: another"):
         assert word in text

@@ -79,6 +79,8 @@ def test_a_method_that_fails_costs_its_row_and_the_exit_code(recipe, monkeypatch
         (("study_methods", "--method", "SDLM"), "SDML"),
         (("sdml_table3_wikipedia", "--set", "mfeat"), "wikipedia_deep"),
         (("study_methods", "--format", "html"), "--format"),
+        (("all", "--method", "Foo"), "'Foo'"),
+        (("all", "--set", "wikpedia"), "'wikipedia'"),
     ],
 )
 def test_mistakes_are_named(more, word, tmp_path):

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from commonspace.benchmarks.contestants import check_settings
 from commonspace.benchmarks.scoring import find_method, name_of
 from commonspace.benchmarks.tune import Tuning
 from commonspace.errors import InputError, NotFoundError, StorageError
@@ -129,7 +130,8 @@ def _read(path: Path) -> TunedFile:
         raise StorageError(f"{path} is damaged: key 'found' does not say how they were found.")
     try:
         row = name_of(find_method(row))
-    except NotFoundError as error:
+        check_settings(row, settings)
+    except (InputError, NotFoundError) as error:
         raise InputError(f"{path}: {error}") from error
     return TunedFile(
         path,

@@ -7,9 +7,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from commonspace.benchmarks.scoring import known_name
 from commonspace.benchmarks.tuned import Tuned, TunedFile
 from commonspace.checks import not_found
-from commonspace.errors import InputError
+from commonspace.errors import InputError, NotFoundError
 from commonspace.evaluation import Protocol
 from commonspace.evaluation.protocol import Metric
 from commonspace.types import JsonDict
@@ -25,7 +26,7 @@ PAPERS = {
     "none": "",
 }
 KINDS = ("methods", "convergence", "growth", "orders")
-FLOOR = ("chance", "SM")  # in every table
+FLOOR = ("chance", "SM")  # in every table of methods
 
 
 @dataclass(frozen=True)
@@ -105,6 +106,7 @@ class Recipe:
         tuned: Settings by set and method, for rows without settings of their own.
         options: Of other kinds than "methods".
         published: Numbers of the paper.
+        not_run: Published rows that were left out when the recipe was narrowed.
     """
 
     name: str
@@ -130,6 +132,7 @@ class Recipe:
     tuned: Mapping[str, Mapping[str, Tuned]]
     options: JsonDict
     published: Published | None
+    not_run: tuple[str, ...] = ()
 
     def narrowed(self, sets: Sequence[str], names: Sequence[str]) -> Recipe:
         """The same recipe with some of its sets, or others in a study, and some of its rows.
@@ -138,18 +141,25 @@ class Recipe:
             InputError: A paper's table was asked for on other data.
             NotFoundError: No row has such a method or label.
         """
-        known = {key: entry for entry in self.entries for key in (entry.name, entry.label)}
-        for name in names:
-            if name not in known and name not in FLOOR:
-                raise not_found(f"method of {self.name}", name, known)
+        rows = [known_name(name, self.rows, f"method of {self.name}") for name in names]
         for name in sets:
             if name not in self.sets and not self.study:
                 raise InputError(
                     f"{self.name} is a table of {', '.join(self.sets)}, got --set {name}. The "
                     "studies (`reproduce list`) take any data."
                 )
-        kept = [e for e in self.entries if not names or e.name in names or e.label in names]
-        return replace(self, sets=tuple(sets) or self.sets, entries=tuple(kept))
+        kept = [e for e in self.entries if not rows or e.name in rows or e.label in rows]
+        left = () if self.published is None else self.published.rows
+        gone = [e.published for e in self.entries if e not in kept and e.published in left]
+        return replace(
+            self, sets=tuple(sets) or self.sets, entries=tuple(kept), not_run=tuple(gone)
+        )
+
+    @property
+    def rows(self) -> list[str]:
+        """Methods and labels by which rows are asked for."""
+        floor = FLOOR if self.kind == "methods" else ()
+        return [*dict.fromkeys([k for e in self.entries for k in (e.name, e.label)] + [*floor])]
 
     def with_tuned(self, files: Iterable[TunedFile]) -> Recipe:
         """The same recipe with the settings of those files that it takes, before its own."""
@@ -177,6 +187,34 @@ class Recipe:
         """Arguments of a row on a data set."""
         tuned = self.tuned_on(name, entry)
         return dict(entry.settings if tuned is None else tuned.settings)
+
+
+def narrowed(recipes: Sequence[Recipe], sets: Sequence[str], names: Sequence[str]) -> list[Recipe]:
+    """Of several recipes those that have the sets and rows, with nothing else in them.
+
+    Raises:
+        NotFoundError: No recipe has such a set or row, or none has both.
+    """
+    every_set = _of_all(recipe.sets for recipe in recipes)
+    every_row = _of_all(recipe.rows for recipe in recipes)
+    there = [known_name(name, every_set, "data set of the recipes") for name in sets]
+    asked = [known_name(name, every_row, "method of the recipes") for name in names]
+    found = []
+    for recipe in recipes:
+        here = [name for name in there if name in recipe.sets]
+        rows = [name for name in asked if name in recipe.rows]
+        if (here or not there) and (rows or not asked):
+            found.append(recipe.narrowed(here, rows))
+    if not found:
+        raise NotFoundError(
+            f"no recipe has {' or '.join(asked)} on {' or '.join(there)}. `reproduce list` tells "
+            "which recipe has which data."
+        )
+    return found
+
+
+def _of_all(names: Iterable[Iterable[str]]) -> list[str]:
+    return list(dict.fromkeys(name for some in names for name in some))
 
 
 def check_taken(files: Iterable[TunedFile], recipes: Sequence[Recipe]) -> None:

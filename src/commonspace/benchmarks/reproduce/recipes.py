@@ -13,14 +13,14 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from commonspace.benchmarks.contestants import METHODS
+from commonspace.benchmarks.contestants import METHODS, check_settings
 from commonspace.benchmarks.reproduce import schema
 from commonspace.benchmarks.reproduce.recipe import KINDS, PAPERS, Published, Recipe
 from commonspace.benchmarks.reproduce.rows import entries
 from commonspace.benchmarks.reproduce.schema import checked
 from commonspace.benchmarks.tuned import Tuned
 from commonspace.checks import not_found
-from commonspace.errors import InputError
+from commonspace.errors import CommonspaceError, InputError
 from commonspace.evaluation import Protocol
 
 FOLDER = Path(__file__).parents[1] / "recipes"
@@ -156,6 +156,11 @@ def _tuned(values: Mapping[str, Any], where: str) -> dict[str, dict[str, Tuned]]
     for name, table in values.items():
         fields = dict.fromkeys(METHODS, schema.TABLE)
         checked(table, fields, where=f"{where}, [tuned.{name}]")
+        for row, settings in table.items():
+            try:
+                check_settings(row, settings)
+            except CommonspaceError as error:
+                raise InputError(f"{where}, [tuned.{name}.{row}]: {error}") from error
     return {
         name: {row: Tuned(settings) for row, settings in table.items()}
         for name, table in values.items()

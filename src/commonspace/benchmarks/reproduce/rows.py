@@ -11,6 +11,7 @@ from commonspace.benchmarks.contestants import (
     GROUPS,
     METHODS,
     by_group,
+    check_settings,
     group_of,
     label_of,
     method_of,
@@ -18,8 +19,8 @@ from commonspace.benchmarks.contestants import (
 from commonspace.benchmarks.reproduce import schema
 from commonspace.benchmarks.reproduce.recipe import Entry, Published
 from commonspace.benchmarks.reproduce.schema import checked
-from commonspace.checks import not_found
-from commonspace.errors import InputError
+from commonspace.benchmarks.scoring import known_name
+from commonspace.errors import CommonspaceError, InputError, NotFoundError
 from commonspace.evaluation.protocol import Metric
 from commonspace.types import JsonDict
 
@@ -56,7 +57,8 @@ def entries(
     Raises:
         InputError: A table is no row; the message names file, key, expected and got.
     """
-    listed = {method_of(table["name"]) for table in tables if isinstance(table.get("name"), str)}
+    names = [table.get("name") for table in tables]
+    listed = {method_of(name).lower() for name in names if isinstance(name, str)}
     found: dict[str, Entry] = {}
     for number, table in enumerate(tables, start=1):
         here = f"{where}, [[methods]] {number}"
@@ -85,7 +87,7 @@ def _every(values: JsonDict, listed: set[str], where: str) -> Iterator[JsonDict]
                 f"{where}, key 'groups': expected some of {', '.join(GROUPS)}, got {group!r}."
             )
     shape = values.get("label", "{label}")
-    for name in by_group(name for name in methods.__all__ if name not in listed):
+    for name in by_group(name for name in methods.__all__ if name.lower() not in listed):
         if group_of(name) in values.get("groups", GROUPS):
             label = shape.replace("{label}", label_of(name))
             yield {**values, "name": name, "label": label}
@@ -112,8 +114,7 @@ def _named_by_paper(row: str) -> Entry | None:
 
 def _expanded(values: JsonDict, where: str) -> Iterator[Entry]:
     """One entry, or one a value of its sweep."""
-    name = values["name"]
-    _check_method(name, where)
+    name = _known(values["name"], where)
     label = str(values.get("label", label_of(name)))
     plain = Entry(
         name=name,
@@ -125,6 +126,7 @@ def _expanded(values: JsonDict, where: str) -> Iterator[Entry]:
         differs=values.get("differs"),
     )
     if "sweep" not in values:
+        _check_settings(plain, where)
         yield plain
         return
     sweep = values["sweep"]
@@ -137,16 +139,26 @@ def _expanded(values: JsonDict, where: str) -> Iterator[Entry]:
     for value in found:
         here = f"{label}, {argument}={value}"
         shown = values.get("published", label)
-        yield replace(
+        entry = replace(
             plain,
             label=here,
             settings={**plain.settings, argument: value},
             published=f"{shown}, {argument}={value}",
             at=(argument, value),
         )
+        _check_settings(entry, where)
+        yield entry
 
 
-def _check_method(name: str, where: str) -> None:
-    if name not in METHODS:
-        known = not_found("method", name, METHODS)
-        raise InputError(f"{where}, key 'name': {known}")
+def _check_settings(entry: Entry, where: str) -> None:
+    try:
+        check_settings(entry.name, entry.settings)
+    except CommonspaceError as error:
+        raise InputError(f"{where}, settings of {entry.label}: {error}") from error
+
+
+def _known(name: str, where: str) -> str:
+    try:
+        return known_name(name, METHODS)
+    except NotFoundError as error:
+        raise InputError(f"{where}, key 'name': {error}") from error

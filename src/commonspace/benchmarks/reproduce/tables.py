@@ -36,7 +36,8 @@ SECONDS, MEMORY = "seconds", "memory_mib"
 COSTS = (SECONDS, MEMORY)
 CURVES_OF = 2  # modalities: of more there are too many directions to draw
 
-SCORED, LEFT_OUT, FAILED, PAPER = "scored", "left out", "failed", "in the paper alone"
+SCORED, LEFT_OUT, FAILED = "scored", "left out", "failed"
+PAPER, NOT_RUN = "in the paper alone", "not run"
 
 
 @dataclass(frozen=True)
@@ -297,7 +298,7 @@ def _paper_rows(
             "label": name,
             "name": None,
             "group": "paper",
-            "status": PAPER,
+            "status": NOT_RUN if name in recipe.not_run else PAPER,
             "notes": [],
             "seeds": None,
             "why": [],
