@@ -33,6 +33,7 @@ class Budget:
     seconds: float | None = None
     folds: int = 1
     seed: int = 0
+    check: bool = True
 
 
 def bench_tune(

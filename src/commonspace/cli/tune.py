@@ -33,9 +33,15 @@ def tune(
         int | None, typer.Option(min=1, help="In all, with the defaults [default: 20].")
     ] = None,
     seconds: Annotated[
-        float | None, typer.Option(min=0, help="Start no trial after so many; the last one ends.")
+        float | None,
+        typer.Option(
+            min=0, help="Start no trial after so many; the last one ends, and --check comes on top."
+        ),
     ] = None,
     folds: Annotated[int, typer.Option(min=1, help="Draws of rows to hold back.")] = 1,
+    check: Annotated[
+        bool, typer.Option("--check/--no-check", help="Score best and defaults on another draw.")
+    ] = True,
     study: Annotated[
         Path | None,
         typer.Option(metavar="FILE|DIR", help="Where trials are kept, to go on from."),
@@ -75,6 +81,7 @@ def tune(
         trials=trials,
         seconds=seconds,
         folds=folds,
+        check=check,
         valid=valid,
         study=study,
         seed=seed,
