@@ -24,7 +24,6 @@ PUBLISHED_NAMES = {
     "MLCCA": "ml-CCA",
     "MSDMML": "MS-DMML",
     "MvDA": "MvDA-VC",
-    "SupCon": "SupCon",
     "ThreeViewCCA": "3V-CCA",
     "ZeroShot": "zero-shot cosine",
 }
