@@ -162,8 +162,9 @@ def check_flag(name: str, value: Any) -> None:
 def not_found(kind: str, name: object, known: Iterable[str], *, hint: str = "") -> NotFoundError:
     """Return the error for a name that is not there, with the nearest one that is."""
     names = [str(value) for value in known]
-    close = get_close_matches(str(name), names, n=1)
-    guess = f" Did you mean {close[0]!r}?" if close else ""
+    folded = {value.lower(): value for value in names}
+    close = get_close_matches(str(name).lower(), folded, n=1)
+    guess = f" Did you mean {folded[close[0]]!r}?" if close else ""
     shown = ", ".join(repr(value) for value in names[:20]) + (", ..." if len(names) > 20 else "")
     there = f"There {'is' if len(names) == 1 else 'are'}: {shown}." if names else "There is none."
     return NotFoundError(f"no {kind} named {name!r}. {there}{guess}{' ' + hint if hint else ''}")

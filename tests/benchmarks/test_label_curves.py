@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from commonspace import methods
-from commonspace.benchmarks.labels import FACTORS, bench_labels, default_methods
+from commonspace.benchmarks.labels import FACTORS, bench_labels
 from commonspace.benchmarks.labels_plot import plot_labels
 from commonspace.benchmarks.thinning import mislabel, unlabel
 from commonspace.data import Splits, load_dataset, make_dataset
@@ -128,17 +128,12 @@ def test_a_picture_has_a_row_a_set_a_panel_a_factor_and_gaps(folder, monkeypatch
         plot_labels([], path)
 
 
-def test_default_methods_are_those_that_are_there():
-    assert {"SM", "Ridge", "SDML.fast"} <= set(default_methods())
-    assert {name.partition(".")[0] for name in default_methods()} <= set(methods.__all__)
-
-
 @pytest.mark.parametrize(
     ("changes", "word"),
     [
         ({"factors": ["lables"]}, "labels"),
         ({"shares": {"lables": [0.1]}}, "labels"),
-        ({"methods": ["SDLM"]}, "sdml"),
+        ({"methods": ["SDLM"]}, "'SDML'"),
     ],
 )
 def test_names_that_are_not_known_are_refused(folder, changes, word):

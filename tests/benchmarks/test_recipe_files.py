@@ -6,10 +6,13 @@ import math
 
 import pytest
 
-from commonspace.benchmarks.reproduce import list_recipes, load_recipe
+from commonspace.benchmarks.contestants import make
+from commonspace.benchmarks.reproduce import list_recipes, load_recipe, narrowed
 from commonspace.benchmarks.reproduce.recipes import FOLDER
+from commonspace.benchmarks.scoring import find_method
 from commonspace.data.catalog import CATALOG
 from commonspace.errors import InputError, NotFoundError
+from commonspace.methods import SDML
 
 RECIPES = {recipe.name: recipe for recipe in list_recipes()}
 HEAD = 'format = 1\ntitle = "T"\npaper = "none"\ntable = "t"\ndata = "x"\n'
@@ -103,6 +106,13 @@ def test_published_averages_follow_from_their_rows_or_are_called_doubtful(name):
         ),
         ("study = true\n[published]\nsource = 's'\ncolumns = ['mean']\nrows = {}", ["study"]),
         ("[tuned.x.SDLM]\ndim = 3", ["[tuned.x]", "'SDLM'"]),
+        ("[tuned.x.Ridge]\nalfas = [3.0]", ["[tuned.x.Ridge]", "Did you mean 'alphas'"]),
+        (
+            "[[methods]]\nname = 'CCA'\nsettings = {bogus = 1}",
+            ["[[methods]] 1", "of CCA", "'bogus'"],
+        ),
+        ("[[methods]]\nname = 'CCA'\nsettings = {c = 'abc'}", ["settings of CCA", "c: ", "'abc'"]),
+        ("[[methods]]\nname = 'CCA'\nsweep = {c = [0.1, 2]}", ["CCA, c=2", "c: expected"]),
         ("title = ", ["TOML"]),
     ],
 )
@@ -158,3 +168,24 @@ def test_a_papers_table_is_not_made_of_other_data():
     with pytest.raises(NotFoundError, match="SDLM"):
         load_recipe("study_methods").narrowed([], ["SDLM"])
     assert load_recipe("study_methods").narrowed(["mine"], ["SM"]).sets == ("mine",)
+
+
+def test_methods_are_named_in_any_case(tmp_path):
+    path = tmp_path / "mine.toml"
+    path.write_text(HEAD + "[[methods]]\nname = 'sdml.FAST'\n[[methods]]\nname = 'ridge'\n")
+    recipe = load_recipe(path)
+    assert [entry.label for entry in recipe.entries] == ["SDML.fast", "Ridge"]
+    assert recipe.narrowed([], ["RIDGE"]).entries == recipe.entries[1:]
+    assert type(make("sdml.Fast", 0)) is SDML and find_method("SDML.FAST")().members == 1
+
+
+def test_rows_of_several_recipes_are_chosen_by_name():
+    found = narrowed(list(RECIPES.values()), ["ms_coco"], ["sdml"])
+    assert [recipe.name for recipe in found] == ["sdml_table5_ms_coco"]
+    for sets, rows, words in (
+        ([], ["SDLM"], "no method of the recipes named 'SDLM'.*Did you mean 'SDML'"),
+        (["mfaet"], [], "no data set of the recipes named 'mfaet'.*Did you mean 'mfeat'"),
+        (["mirflickr_38"], ["Sequential"], "no recipe has Sequential on mirflickr_38"),
+    ):
+        with pytest.raises(NotFoundError, match=words):
+            narrowed(list(RECIPES.values()), sets, rows)

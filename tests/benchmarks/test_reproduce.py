@@ -271,6 +271,47 @@ def test_shares_sum_to_the_mean_and_keep_items_together(splits):
         shares([Report.from_dict(report.to_dict())], items, list(report.scores))
 
 
+def test_intervals_of_items_in_unequal_numbers_of_kinds():
+    """Against the normal limit: sums over kinds resampled apart add their variances."""
+    rng = np.random.default_rng(3)
+    sizes, spreads = (300, 40, 700), (1.0, 6.0, 0.2)
+    parts = [rng.normal(at, s, n) for at, (n, s) in enumerate(zip(sizes, spreads, strict=True))]
+    kinds = np.repeat(np.arange(3), sizes)
+    order = rng.permutation(len(kinds))
+    found = as_shares(np.concatenate(parts)[order], kinds[order])
+    low, high = found.interval()
+    spread = np.sqrt(sum(len(part) * part.var() for part in parts))
+    assert (high - low) / 2 == pytest.approx(1.96 * spread, rel=0.06)
+    assert (high + low) / 2 == pytest.approx(found.mean, abs=0.1 * spread)
+    together = as_shares(found.values, np.zeros(len(kinds), int)).interval()
+    assert together[1] - together[0] > 1.1 * (high - low)  # kinds lie apart: not one sample
+
+
+def test_shares_of_modalities_with_unequal_items_are_resampled_by_what_they_ask(splits):
+    """Items of one modality alone, and of both, are kinds of their own."""
+    test = splits["test"].select(["image", "text"])
+    rows = {"image": np.arange(len(test["image"])), "text": np.arange(12)}
+    part = test.take(rows)
+    report = evaluate(Ridge(dim=16).fit(splits["train"].select(["image", "text"])), part)
+    items = {name: each.items for name, each in part.items()}
+    found = shares([report], items, list(report.scores))
+    assert found.mean == pytest.approx(report.mean_ap)
+    both = set(items["image"]) & set(items["text"])
+    assert sorted(np.bincount(found.kinds)) == sorted([len(both), len(items["image"]) - len(both)])
+    rng, sums = np.random.default_rng(1), []
+    at = {name: {item: i for i, item in enumerate(items[name])} for name in items}
+    names = [sorted(both), sorted(set(items["image"]) - both)]
+    for _ in range(2000):  # items are drawn, and each brings all that it asks
+        total = 0.0
+        for some in names:
+            for item in rng.choice(some, len(some)):
+                for (a, _), score in report.scores.items():
+                    total += score.ap[at[a][item]] / len(score.ap) / 2 if item in at[a] else 0.0
+        sums.append(total)
+    low, high = np.quantile(sums, [0.025, 0.975])
+    assert found.interval() == pytest.approx((low, high), abs=0.15 * (high - low))
+
+
 def test_standings_against_plain_resampling():
     rng = np.random.default_rng(0)
     base = rng.normal(size=12)
@@ -324,9 +365,21 @@ def test_a_papers_table_has_deviations_and_reasons(write):
     assert row["why"] == ["other features", "other split", "another strength"]
     paper = by_label(table)["CMSSH"]
     assert paper["status"] == "in the paper alone" and paper["cells"]["mean"]["paper"] is None
+    (alone,) = reproduce([load_recipe(path).narrowed([], ["SM"])], cells=path.parent / "cells")
+    status = {label: row["status"] for label, row in by_label(alone).items()}
+    assert status["Ridge"] == "not run" and status["CMSSH"] == "in the paper alone"
     text = formats.to_markdown(table)
     for word in ("published numbers: Table 9", "a: other features", "| 0.5 |", "c: another"):
         assert word in text
+
+
+def test_every_reason_has_a_letter_of_its_own():
+    table = {"rows": [{"why": [f"reason {at}" for at in range(26 * 27 + 1)]}]}
+    letters = list(formats._letters(table).values())
+    assert [letters[at] for at in (0, 25, 26, 27, 51, 52, 701, 702)] == (
+        ["a", "z", "aa", "ab", "az", "ba", "zz", "aaa"]
+    )
+    assert len(set(letters)) == len(letters)
 
 
 def test_all_forms_say_the_same(write, tmp_path):

@@ -68,8 +68,9 @@ def test_a_preset_has_its_own_defaults_and_fixed_arguments_are_not_searched(rows
     got = tune(SDML.fast, rows, fixed=small, trials=2, check=False)
     assert set(got.trials[1].settings) == {"learning_rate", "batch_size"}
     assert got.settings["hidden"] == (8,) and got.settings["epochs"] == 2
-    if got.best.number == 0:
-        assert got.settings["members"] == 1 and got.settings["learning_rate"] == 3e-3
+    assert got.row == "SDML.fast" and got.method == "SDML" and got.settings["members"] == 1
+    alone = tune(SDML.fast, rows, fixed=small, trials=1, check=False)
+    assert alone.settings["members"] == 1 and alone.settings["learning_rate"] == 3e-3
 
 
 def test_a_search_in_pieces_is_the_search_in_one_go(rows, found, tmp_path):
@@ -111,7 +112,8 @@ def test_a_killed_search_loses_the_trial_that_ran_and_nothing_else(rows, found, 
     said = []
     again = tune(SM, rows, space=SPACE, trials=6, study=tmp_path / "study.db", say=said.append)
     assert tried(again) == tried(found)
-    assert len(said) == 3 and [trial.number for trial in again.trials] == [0, 1, 2, 4, 5, 6]
+    assert [line.split()[0] for line in said] == ["trial"] * 3 + ["on"] * 2
+    assert [trial.number for trial in again.trials] == [0, 1, 2, 4, 5, 6]
 
 
 def test_a_trial_that_fails_is_recorded_and_the_search_goes_on(rows):
@@ -125,10 +127,54 @@ def test_a_trial_that_fails_is_recorded_and_the_search_goes_on(rows):
     assert sum("failed: InputError" in line for line in said) == len(failed)
 
 
+class Failing(SM):
+    """One that never learns."""
+
+    def _fit(self, train, valid, run):
+        raise InputError("a mistake")
+
+
+class OneClass(SM):
+    """One for one class a row."""
+
+    multi_label = False
+
+
+def test_what_no_trial_can_mend_is_said_before_the_first(rows):
+    said = []
+    with pytest.raises(InputError, match="C: expected"):
+        tune(SM, rows, fixed={"C": "abc"}, say=said.append)
+    with pytest.raises(InputError, match="max_iter: expected"):
+        tune(SM, rows, fixed={"max_iter": 0}, say=said.append)
+    several = make_dataset(n_items=40, n_classes=4, dims=DIMS, label_kind="multi")["train"]
+    with pytest.raises(InputError, match="OneClass needs one class a row, got multi labels"):
+        tune(OneClass, several, space=SPACE, say=said.append)
+    assert not said
+
+
+def test_the_check_is_announced_and_can_be_left_out(rows):
+    said = []
+    left_out = tune(SM, rows, space=SPACE, trials=1, check=False, say=said.append)
+    assert left_out.other_rows is None and len(said) == 1
+    found = tune(SM, rows, space=SPACE, trials=1, say=said.append)
+    assert said[2:] == ["on another draw, beside the budget: the defaults"]
+    assert found.other_rows["defaults"] == found.other_rows["best"] is not None
+
+
+def test_a_draw_for_the_check_shares_rows_with_the_one_that_chose(rows):
+    """The page says a quarter for one fold."""
+    many = make_dataset(n_items=4000, n_classes=4, dims=DIMS)["train"]
+    held = [
+        many.held_back(HELD_BACK, seed=derive_seed(0, "tune", name))["image"]
+        for name in ("fold 0", "another draw")
+    ]
+    assert np.mean(held[0][held[1]]) == pytest.approx(HELD_BACK, abs=0.05)
+
+
 def test_a_search_in_which_nothing_works_is_given_up_with_the_reason(rows):
     said = []
-    with pytest.raises(InputError, match=r"none of 5 trials.*max_iter: expected"):
-        tune(SM, rows, space=SPACE, fixed={"max_iter": 0}, trials=50, say=said.append)
+    with pytest.raises(InputError, match=r"none of 5 trials.*a mistake"):
+        tune(Failing, rows, space=SPACE, trials=50, say=said.append)
     assert len(said) == HOPELESS
 
 
@@ -227,7 +273,11 @@ def test_graded_gains_are_scored_beside_average_precision():
 
 def test_methods_are_found_by_name_and_preset():
     assert find_method("sdml") is SDML and find_method("SDML.fast")().members == 1
-    for name, word in (("SDLM", "sdml"), ("SDML.quick", "fast")):
+    for name, word in (
+        ("SDLM", "SDLM.*Did you mean 'SDML'"),
+        ("sdlm", "'SDML'"),
+        ("SDML.quick", "fast"),
+    ):
         with pytest.raises(NotFoundError, match=word):
             find_method(name)
 

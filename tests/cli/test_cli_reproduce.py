@@ -6,7 +6,7 @@ import pytest
 from command_line import ran, run
 
 from commonspace.benchmarks import contestants
-from commonspace.methods import Ridge
+from commonspace.methods import SDML, Ridge
 
 HEAD = 'format = 1\ntitle = "Tiny"\npaper = "none"\ntable = "a table"\nstudy = true\n'
 
@@ -38,7 +38,8 @@ def test_formats_of_one_table(recipe):
     lines = run(*asked(recipe, "--format", "csv")).out
     assert lines.startswith("recipe,set,study,method")
     (found,) = ran(*asked(recipe))["tables"]
-    assert found == json.loads(run(*asked(recipe, "--format", "json")).out)["tables"][0]
+    (again,) = json.loads(run(*asked(recipe, "--format", "json")).out)["tables"]
+    assert found | {"wall_seconds": 0} == again | {"wall_seconds": 0}
 
 
 def test_absent_data_are_an_error_of_one_and_a_line_of_all(tmp_path):
@@ -78,6 +79,8 @@ def test_a_method_that_fails_costs_its_row_and_the_exit_code(recipe, monkeypatch
         (("study_methods", "--method", "SDLM"), "SDML"),
         (("sdml_table3_wikipedia", "--set", "mfeat"), "wikipedia_deep"),
         (("study_methods", "--format", "html"), "--format"),
+        (("all", "--method", "Foo"), "'Foo'"),
+        (("all", "--set", "wikpedia"), "'wikipedia'"),
     ],
 )
 def test_mistakes_are_named(more, word, tmp_path):
@@ -90,17 +93,86 @@ def test_site_needs_results(tmp_path):
     assert done.code == 2 and "reproduce all" in done.err
 
 
+def write_settings(path, method, settings, **found):
+    content = {"kind": "commonspace-settings", "format_version": 1, "method": method}
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(json.dumps({**content, "settings": settings, "found": found}))
+
+
 def test_settings_that_were_searched_for_are_taken_and_said(recipe, tmp_path):
-    folder = tmp_path / "tuned"
-    folder.mkdir()
-    content = {"kind": "commonspace-settings", "format_version": 1, "method": "Ridge"}
-    found = {"settings": {"alphas": [7.0]}, "found": {"data": str(tmp_path / "tiny")}}
-    (folder / "a.json").write_text(json.dumps({**content, **found}))
+    folder, data = tmp_path / "tuned", str(tmp_path / "tiny")
+    write_settings(folder / "a.json", "Ridge", {"alphas": [7.0]}, data=data)
     (table,) = ran(*asked(recipe, "--tuned", folder))["tables"]
     row = next(row for row in table["rows"] if row["label"] == "Ridge")
     assert row["settings"] == {"alphas": [7.0]}
     assert row["notes"] == ["settings found on rows held back"]
-    (folder / "b.json").write_text(json.dumps({**content, "settings": {}}))
+    write_settings(folder / "a.json", "Ridge", {}, data=data, trials=20, seconds=31.4)
+    (table,) = ran(*asked(recipe, "--tuned", folder))["tables"]
+    row = next(row for row in table["rows"] if row["label"] == "Ridge")
+    assert row["notes"] == ["defaults found best on rows held back (20 trials, 31 s)"]
+
+
+def test_a_search_of_a_preset_is_for_the_row_of_the_preset(recipe, tmp_path):
+    small = [f"--set={text}" for text in ("hidden=[8]", "dim=8", "epochs=2", "batch_size=16")]
+    folder, data = tmp_path / "tuned", tmp_path / "tiny"
+    folder.mkdir()
+    for preset in ((), ("--preset", "fast")):
+        file = folder / f"{len(preset)}.json"
+        ran("tune", data, *small, *preset, "--trials", 1, "--out", file)
+    text = "".join(f"[[methods]]\nname = '{name}'\n" for name in ("SDML", "SDML.fast"))
+    recipe.write_text(recipe.read_text() + text)
+    (table,) = ran(*asked(recipe, "--tuned", folder, "--seeds", 1))["tables"]
+    rows = {row["label"]: row for row in table["rows"]}
+    assert "members" not in rows["SDML"]["settings"]
+    assert rows["SDML.fast"]["settings"]["members"] == 1
+    for name in ("SDML", "SDML.fast"):
+        assert rows[name]["settings"]["hidden"] == [8]
+        assert "rows held back (1 trials, " in rows[name]["notes"][-1]
+
+
+@pytest.mark.parametrize(
+    ("method", "found", "words"),
+    [
+        ("Ridge", {}, ["'data'"]),
+        ("Ridge", {"data": "./tiny"}, ["no data set of the table named './tiny'", "mine"]),
+        ("Rigde", {"data": "DATA"}, ["Did you mean"]),
+        ("CCA", {"data": "DATA"}, ["no row of", "'CCA'", "'Ridge'"]),
+        ("Ridge", {"data": "DATA", "row": "Ridge.fats"}, ["preset of Ridge", "'fats'"]),
+        ("Ridge", {"data": "DATA", "trials": "many"}, ["damaged", "'found'"]),
+        (
+            "Ridge",
+            {"data": "DATA", "modalities": ["a", "b"], "modalities_of_data": ["a", "b", "c"]},
+            ["modalities", "a, b"],
+        ),
+    ],
+)
+def test_settings_that_are_for_no_row_are_refused(recipe, tmp_path, method, found, words):
+    folder, data = tmp_path / "mine", str(tmp_path / "tiny")
+    found = {key: data if value == "DATA" else value for key, value in found.items()}
+    write_settings(folder / "a.json", method, {}, **found)
     done = run(*asked(recipe, "--tuned", folder))
-    assert done.code == 2 and "b.json" in done.err and "'data'" in done.err
+    assert done.code == 2
+    for word in ["a.json", *words]:
+        assert word in done.err
+
+
+def test_settings_that_are_damaged_or_twice_are_refused(recipe, tmp_path):
+    folder, data = tmp_path / "tuned", str(tmp_path / "tiny")
     assert run(*asked(recipe, "--tuned", tmp_path / "none")).code == 2
+    for name in ("a", "b"):
+        write_settings(folder / f"{name}.json", "Ridge", {"alphas": [7.0]}, data=data)
+    done = run(*asked(recipe, "--tuned", folder))
+    assert done.code == 2 and "b.json and a.json" in done.err
+    (folder / "b.json").write_text('{"kind": "commonspace-settings", "format_version": 1}')
+    done = run(*asked(recipe, "--tuned", folder))
+    assert done.code == 2 and "b.json is damaged" in done.err
+
+
+def test_settings_of_a_preset_hold_what_it_sets_back_to_the_class():
+    from commonspace.benchmarks.tune import _changed
+
+    plain, fast = SDML(), SDML.fast()
+    kept = _changed(SDML.fast(learning_rate=plain.learning_rate), SDML.fast)
+    assert plain.learning_rate != fast.learning_rate == 3e-3
+    assert kept["learning_rate"] == plain.learning_rate
+    assert SDML.fast(**kept).learning_rate == plain.learning_rate

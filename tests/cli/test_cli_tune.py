@@ -44,19 +44,22 @@ def test_the_tables_tell_defaults_best_and_gains(data, tmp_path):
     for word in ("setting", "alphas", "rows that chose", "rows of another draw", "trials: 3"):
         assert word in done.out
     assert f"--settings {tmp_path / 'r.json'}" in done.out.replace("\n", "")
-    assert len(done.err.splitlines()) == 3 and "the defaults" in done.err
-    alone = run("tune", data, "--method", "Ridge", "--trials", 1)
+    told = [line.split()[0] for line in done.err.splitlines()]
+    assert told[:3] == ["trial"] * 3 and set(told[3:]) == {"on"} and "the defaults" in done.err
+    alone = run("tune", data, "--method", "Ridge", "--trials", 1, "--no-check")
     assert alone.code == 0 and "trials: 1" in alone.out
+    assert len(alone.err.splitlines()) == 1 and "another draw" not in alone.out
 
 
 @pytest.mark.parametrize(
     ("arguments", "word"),
     [
-        (("--method", "SDLM"), "sdml"),
+        (("--method", "SDLM"), "Did you mean 'SDML'"),
         (("--preset", "fats"), "fast"),
         (("--set", "dmi=3"), "dim"),
         (("--method", "SM", "--set", "C=1"), "nothing is left"),
-        (("--method", "SM", "--set", "max_iter=0", "--trials", 2), "none of 2 trials"),
+        (("--method", "SM", "--set", "C=abc"), "C: expected"),
+        (("--method", "SM", "--set", "max_iter=0", "--trials", 2), "max_iter: expected"),
         (("--trials", 0), "trials"),
     ],
 )

@@ -15,11 +15,12 @@ from pathlib import Path
 from commonspace.benchmarks.cells import Cells, settings
 from commonspace.benchmarks.scoring import Maker, find_method, fit_and_score
 from commonspace.benchmarks.tune import Tuning, tune
+from commonspace.benchmarks.tuned import write_tuned
 from commonspace.data import Splits, load_dataset
 from commonspace.errors import InputError
 from commonspace.evaluation import evaluate
 from commonspace.machine import describe_machine
-from commonspace.store.settings import as_arguments, write_settings
+from commonspace.store.settings import as_arguments
 from commonspace.training import Run
 from commonspace.types import JsonDict
 
@@ -32,6 +33,7 @@ class Budget:
     seconds: float | None = None
     folds: int = 1
     seed: int = 0
+    check: bool = True
 
 
 def bench_tune(
@@ -99,8 +101,9 @@ class _Bench:
         except InputError as error:  # it cannot learn from this set
             return {"set": name, "method": method, "trials": 0, "why": str(error)}
         if self.out is not None:
+            names = data["train"].modalities
             path = self.out / f"{stem}.json"
-            write_settings(path, found.method, found.settings, found={"data": name})
+            write_tuned(path, found, data=name, modalities=names, every=names)
         tested: JsonDict = {}
         if self.test:
             chosen = {"test_default": {}, "test_best": found.best.settings}
@@ -139,7 +142,7 @@ def _row(found: Tuning) -> JsonDict:
     return {
         "trials": len(found.trials),
         "failed": sum(trial.error is not None for trial in found.trials),
-        "seconds": round(sum(trial.seconds for trial in found.trials), 1),
+        "seconds": found.seconds,
         "default": found.default_score,
         "best": found.best_score,
         "other_default": other.get("defaults"),

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from commonspace import methods
-from commonspace.benchmarks.scoring import presets_of
+from commonspace.benchmarks.scoring import known_name, presets_of
 from commonspace.checks import not_found
 from commonspace.errors import InputError
 from commonspace.types import JsonDict
@@ -24,7 +24,6 @@ PUBLISHED_NAMES = {
     "MLCCA": "ml-CCA",
     "MSDMML": "MS-DMML",
     "MvDA": "MvDA-VC",
-    "SupCon": "SupCon",
     "ThreeViewCCA": "3V-CCA",
     "ZeroShot": "zero-shot cosine",
 }
@@ -89,7 +88,7 @@ def make(name: str, seed: int, settings: JsonDict | None = None) -> Any:
     """Return an unfitted method.
 
     Args:
-        name: Among `METHODS`, such as "SDML" or "SDML.fast".
+        name: Among `METHODS`, such as "SDML" or "SDML.fast", in any case.
         seed: Its ``random_state``.
         settings: Arguments that differ from the preset's; lists become tuples.
 
@@ -97,7 +96,7 @@ def make(name: str, seed: int, settings: JsonDict | None = None) -> Any:
         NotFoundError: No such method or preset.
         InputError: An argument that the method does not have.
     """
-    check_known([name])
+    name = known_name(name, METHODS)
     changes = {key: _as_argument(value) for key, value in (settings or {}).items()}
     try:
         return METHODS[name](seed, **changes)
@@ -105,11 +104,36 @@ def make(name: str, seed: int, settings: JsonDict | None = None) -> Any:
         raise InputError(f"{name}: {error}. Settings: {changes}.") from error
 
 
+def check_settings(name: str, settings: JsonDict) -> None:
+    """Raise for settings that a method could learn with from no data.
+
+    Args:
+        name: Among `METHODS`, in any case.
+        settings: Arguments, as `make` takes them.
+
+    Raises:
+        NotFoundError: The method has no such argument; the message lists those it has.
+        InputError: A value that the method refuses before it sees data.
+    """
+    plain = make(name, 0)
+    known = plain.get_params(deep=False)
+    for key in settings:
+        if key not in known:
+            raise not_found(f"argument of {type(plain).__name__}", key, known)
+    check_values(make(name, 0, settings))
+
+
+def check_values(learner: Any) -> None:
+    """Raise `InputError` for an argument that a method refuses before it sees data."""
+    check = getattr(learner, "_check_arguments", None)  # not every method has one
+    if check is not None:
+        check()
+
+
 def check_known(names: Iterable[str]) -> None:
-    """Raise `NotFoundError` for the first name that is not among `METHODS`."""
+    """Raise `NotFoundError` for the first name that is not among `METHODS`, in any case."""
     for name in names:
-        if name not in METHODS:
-            raise not_found("method", name, METHODS)
+        known_name(name, METHODS)
 
 
 def label_of(name: str) -> str:

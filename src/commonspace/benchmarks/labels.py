@@ -13,7 +13,6 @@ from pathlib import Path
 
 import numpy as np
 
-from commonspace import methods as known
 from commonspace.benchmarks.cells import Cells, settings
 from commonspace.benchmarks.scoring import find_method, fit_and_score
 from commonspace.benchmarks.thinning import Thinning, drop_unpaired, mislabel, unlabel, unpair
@@ -27,7 +26,7 @@ from commonspace.training import Run
 from commonspace.types import JsonDict
 
 SETS = ("wikipedia", "pascal_sentences")
-METHODS = ("SM", "Ridge", "CCA", "MLCCA", "SDML.fast")  # those that are there
+METHODS = ("SM", "Ridge", "CCA", "MLCCA", "SDML.fast")
 
 
 @dataclass(frozen=True)
@@ -55,15 +54,10 @@ FACTORS: dict[str, Factor] = {
 }
 
 
-def default_methods() -> tuple[str, ...]:
-    """Those of `METHODS` that this version has."""
-    return tuple(name for name in METHODS if name.partition(".")[0] in known.__all__)
-
-
 def bench_labels(
     *,
     sets: Sequence[str] = SETS,
-    methods: Sequence[str] | None = None,
+    methods: Sequence[str] = METHODS,
     factors: Sequence[str] = tuple(FACTORS),
     shares: Mapping[str, Sequence[float]] | None = None,
     seeds: int = 2,
@@ -77,7 +71,7 @@ def bench_labels(
 
     Args:
         sets: Names that `load_dataset` knows. A split "valid" is not used.
-        methods: Classes of `methods` or presets as "SDML.fast"; None takes `default_methods`.
+        methods: Classes of `methods` or presets as "SDML.fast"; in any case.
         factors: Among `FACTORS`.
         shares: Of a factor, instead of its own.
         seeds: How many, from 0: which rows are touched, and the method's ``random_state``.
@@ -94,8 +88,7 @@ def bench_labels(
         "chance" is a method with one row a set, of no factor.
     """
     asked = _asked(factors, shares or {})
-    names = default_methods() if methods is None else tuple(methods)
-    makers = {name: find_method(name) for name in names}
+    makers = {name: find_method(name) for name in methods}
     kept = Cells(cells, say)
     rows: list[JsonDict] = []
     for name in sets:

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from commonspace.benchmarks.cells import Cells, settings
-from commonspace.benchmarks.contestants import METHODS, SEEDLESS, check_known
+from commonspace.benchmarks.contestants import SEEDLESS, check_known, make
 from commonspace.data import Splits, load_dataset
 from commonspace.evaluation import Protocol, Report, chance, evaluate, holm, sign_flip_p
 from commonspace.machine import describe_machine
@@ -98,7 +98,7 @@ def bench_recipe(
 def _cell(
     kept: Cells, name: str, data: Splits, method: str, seed: int, jobs: int | None
 ) -> JsonDict:
-    learner, protocol = METHODS[method](seed), _protocol(data)
+    learner, protocol = make(method, seed), _protocol(data)
 
     def compute() -> JsonDict:
         start = time.perf_counter()

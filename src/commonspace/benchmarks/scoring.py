@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from inspect import ismethod
 from itertools import combinations
+from typing import Any
 
 import numpy as np
 
@@ -30,17 +32,37 @@ def find_method(name: str) -> Maker:
         NotFoundError: No such method or preset; the message lists those there are.
     """
     wanted, _, preset = name.partition(".")
-    names = {known.lower(): known for known in methods.__all__}
-    if wanted.lower() not in names:
-        raise not_found("method", wanted.lower(), names)
-    cls = getattr(methods, names[wanted.lower()])
-    if preset and preset not in presets_of(cls):
-        raise not_found(f"preset of {cls.__name__}", preset, presets_of(cls))
-    maker: Maker = getattr(cls, preset) if preset else cls
+    cls: Maker = getattr(methods, known_name(wanted, methods.__all__))
+    if not preset:
+        return cls
+    known = presets_of(cls)
+    maker: Maker = getattr(cls, known_name(preset, known, f"preset of {cls.__name__}"))
     return maker
 
 
-def presets_of(cls: type) -> list[str]:
+def known_name(name: str, known: Iterable[str], kind: str = "method") -> str:
+    """Return the known name that this one is, in any case.
+
+    Raises:
+        NotFoundError: There is none; the message lists those there are.
+    """
+    names = list(known)
+    if name in names:
+        return name
+    for each in names:
+        if each.lower() == name.lower():
+            return each
+    raise not_found(kind, name, names)
+
+
+def name_of(make: Maker) -> str:
+    """Return the name by which `find_method` finds a class or one of its presets."""
+    if ismethod(make) and isinstance(make.__self__, type):
+        return f"{make.__self__.__name__}.{make.__name__}"
+    return type(make()).__name__
+
+
+def presets_of(cls: Any) -> list[str]:
     """Names of the class methods of a method that make one with other settings."""
     return [
         name

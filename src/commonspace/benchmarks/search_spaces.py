@@ -1,9 +1,8 @@
 """Which settings of each method are worth searching, and where.
 
-A table by the name of the method, so that a space may be there before its method is. Every range
-was set to hold the method's default and the values that papers and their code use. What buys a
-better score with a longer training, such as ``effort`` and ``members``, is left out. A method
-without an entry is searched over those of its arguments that are in `COMMON`.
+A table by the name of the method. Every range was set to hold the method's default and the values
+that papers and their code use. What buys a better score with a longer training, such as ``effort``
+and ``members``, is left out. A method without an entry has nothing to search.
 """
 
 from __future__ import annotations
@@ -73,29 +72,20 @@ DROPOUT = Range(0.0, 0.7)
 INPUT_DROPOUT = Range(0.0, 0.5)
 DIM = Choice(8, 16, 32, 64, 128, 256)
 WIDTHS = Choice([256], [512], [1024], [256, 256], [512, 512])
+BATCH = Choice(None, 32, 64, 128)  # None: as the method sees fit for so many rows
 SHRINKAGE = Range(1e-4, 0.9, log=True)
 RIDGE = Range(1e-4, 10.0, log=True)
 POWER = Choice(0.0, 0.5, 1.0, 2.0, 4.0)
 WEIGHT = Range(1e-2, 1e2, log=True)
 NEIGHBOURS = Range(5, 200, log=True, whole=True)
 
-COMMON: dict[str, Setting] = {
-    "learning_rate": RATE,
-    "weight_decay": DECAY,
-    "dropout": DROPOUT,
-    "input_dropout": INPUT_DROPOUT,
-    "dim": DIM,
-    "hidden": WIDTHS,
-    "batch_size": Choice(32, 64, 128, 256),
-    "margin": Range(0.0, 2.0),
-    "temperature": Range(0.02, 1.0, log=True),
-}
 NETWORK: dict[str, Setting] = {
     "learning_rate": RATE,
     "hidden": WIDTHS,
     "dropout": DROPOUT,
     "input_dropout": INPUT_DROPOUT,
     "weight_decay": DECAY,
+    "batch_size": BATCH,
 }
 JOINT: dict[str, Setting] = {**NETWORK, "batch_norm": Choice(False, True)}
 
@@ -103,7 +93,7 @@ OURS: dict[str, dict[str, Setting]] = {
     "SDML": {
         "learning_rate": RATE,
         "hidden": WIDTHS,
-        "batch_size": Choice(None, 32, 64, 128),
+        "batch_size": BATCH,
     },
     "MSDMML": {
         **NETWORK,
@@ -132,7 +122,12 @@ CLOSED_FORM: dict[str, dict[str, Setting]] = {
     "CCA": {"dim": DIM, "c": SHRINKAGE, "power": POWER},
     "PLS": {"dim": DIM, "form": Choice("svd", "canonical")},
     "CFA": {"dim": DIM, "standardize": Choice(True, False)},
-    "KCCA": {"dim": DIM, "c": SHRINKAGE, "kernel": Choice("rbf", "linear")},
+    "KCCA": {
+        "dim": DIM,
+        "c": SHRINKAGE,
+        "kernel": Choice("rbf", "linear"),
+        "gamma": Choice(None, *[4.0**k for k in range(-7, 1)]),
+    },
     "MCCA": {"dim": DIM, "c": SHRINKAGE, "power": POWER},
     "ThreeViewCCA": {"dim": DIM, "c": SHRINKAGE, "power": Choice(0.0, 1.0, 2.0, 3.0, 4.0)},
     "MLCCA": {
@@ -173,6 +168,7 @@ DEEP: dict[str, dict[str, Setting]] = {
     "SupCon": {**JOINT, "dim": DIM, "temperature": Range(0.02, 1.0, log=True)},
     "ACMR": {
         **JOINT,
+        "dim": DIM,
         "alpha": Range(0.1, 1e3, log=True),
         "beta": Range(0.1, 50.0, log=True),
         "mu": Range(1e-2, 10.0, log=True),
@@ -195,7 +191,7 @@ def search_space(
 
     Args:
         default: The method with the settings that count as its defaults.
-        space: What to search; None takes the method's entry of `SPACES`, or `COMMON`.
+        space: What to search; None takes the method's entry of `SPACES`, empty without one.
         fixed: Arguments to leave out.
 
     Raises:
@@ -204,7 +200,7 @@ def search_space(
     """
     name, values = type(default).__name__, default.get_params(deep=False)
     if space is None:
-        space = SPACES.get(name) or {key: COMMON[key] for key in COMMON if key in values}
+        space = SPACES.get(name, {})
     for key in space:
         if key not in values:
             raise not_found(f"argument of {name}", key, values)

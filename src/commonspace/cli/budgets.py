@@ -30,9 +30,13 @@ def tune(
         int | None, typer.Option(min=1, help="Of each, with the defaults [default: 20].")
     ] = None,
     seconds: Annotated[
-        float | None, typer.Option(min=0, help="Of each; the last one ends.")
+        float | None,
+        typer.Option(min=0, help="Of each; the last one ends, and --check comes on top."),
     ] = None,
     folds: Annotated[int, typer.Option(min=1, help="Draws of rows to hold back.")] = 1,
+    check: Annotated[
+        bool, typer.Option("--check/--no-check", help="Score best and defaults on another draw.")
+    ] = True,
     test: Annotated[bool, typer.Option("--test", help="Score the test split once, too.")] = False,
     seed: Annotated[int, typer.Option(min=0, help="Of all that is random.")] = 0,
     data_root: DataRoot = None,
@@ -49,7 +53,7 @@ def tune(
     result = bench_tune(
         sets=sets,
         methods=methods,
-        budget=Budget(trials, seconds, folds, seed),
+        budget=Budget(trials, seconds, folds, seed, check),
         test=test,
         root=data_root,
         cells=cells,

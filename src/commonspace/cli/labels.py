@@ -43,11 +43,11 @@ def labels(
     json: Json = False,
 ) -> None:
     """Compare methods as fewer rows are paired or labelled, or more are labelled wrongly."""
-    from commonspace.benchmarks.labels import FACTORS, SETS, bench_labels
+    from commonspace.benchmarks.labels import FACTORS, METHODS, SETS, bench_labels
 
     result = bench_labels(
         sets=sets or SETS,
-        methods=methods or None,
+        methods=methods or METHODS,
         factors=factors or tuple(FACTORS),
         shares=_shares(shares or []),
         seeds=seeds,

@@ -70,20 +70,23 @@ def reproduce(
     json: Json = False,
 ) -> None:
     """Make a paper's table: published, ours, interval, deviation; or a study on other data."""
-    from commonspace.benchmarks.reproduce import list_recipes, load_recipe, read_tuned
+    from commonspace.benchmarks.reproduce import check_taken, list_recipes, load_recipe, narrowed
     from commonspace.benchmarks.reproduce import reproduce as run
+    from commonspace.benchmarks.tuned import read_tuned
 
     if recipe == "site":
         return _site(out or Path("results"), docs, json)
     if recipe == "list":
         return _list(list_recipes(), json)
+    whole = list_recipes() if recipe == "all" else [load_recipe(recipe)]
     chosen = (
-        _chosen(list_recipes(), sets, methods)
+        narrowed(whole, sets or (), methods or ())
         if recipe == "all"
-        else [load_recipe(recipe).narrowed(sets or (), methods or ())]
+        else [whole[0].narrowed(sets or (), methods or ())]
     )
     if tuned is not None:
         found = read_tuned(tuned)
+        check_taken(found, [*whole, *chosen])
         chosen = [each.with_tuned(found) for each in chosen]
     shown: Format = "json" if json else format_
     tables = []
@@ -102,20 +105,6 @@ def reproduce(
     if any(row["status"] == "failed" for table in tables for row in table["rows"]):
         raise typer.Exit(1)
     return None
-
-
-def _chosen(
-    recipes: Sequence[Recipe], sets: Sequence[str] | None, methods: Sequence[str] | None
-) -> list[Recipe]:
-    """Of all recipes those that have the sets and methods, with nothing else in them."""
-    out = []
-    for recipe in recipes:
-        here = [name for name in sets or () if name in recipe.sets]
-        known = {key for entry in recipe.entries for key in (entry.name, entry.label)}
-        rows = [name for name in methods or () if name in known]
-        if (here or not sets) and (rows or not methods):
-            out.append(recipe.narrowed(here, rows))
-    return out
 
 
 def _list(recipes: Sequence[Recipe], as_json: bool) -> None:

@@ -33,9 +33,15 @@ def tune(
         int | None, typer.Option(min=1, help="In all, with the defaults [default: 20].")
     ] = None,
     seconds: Annotated[
-        float | None, typer.Option(min=0, help="Start no trial after so many; the last one ends.")
+        float | None,
+        typer.Option(
+            min=0, help="Start no trial after so many; the last one ends, and --check comes on top."
+        ),
     ] = None,
     folds: Annotated[int, typer.Option(min=1, help="Draws of rows to hold back.")] = 1,
+    check: Annotated[
+        bool, typer.Option("--check/--no-check", help="Score best and defaults on another draw.")
+    ] = True,
     study: Annotated[
         Path | None,
         typer.Option(metavar="FILE|DIR", help="Where trials are kept, to go on from."),
@@ -59,12 +65,12 @@ def tune(
     make = find_maker(method, preset)
     fixed = method_arguments(make, set_ or [])
     from commonspace.benchmarks.tune import tune as search
+    from commonspace.benchmarks.tuned import write_tuned
     from commonspace.data import load_dataset
-    from commonspace.store.settings import write_settings
     from commonspace.training import Run
 
     splits = load_dataset(data, root=data_root)
-    chosen = parse_list(modalities)
+    every, chosen = splits["train"].modalities, parse_list(modalities)
     if chosen is not None:
         splits = splits.select(chosen)
     train, valid = learning_data(splits, "train", encoder_specs(encoder))
@@ -75,6 +81,7 @@ def tune(
         trials=trials,
         seconds=seconds,
         folds=folds,
+        check=check,
         valid=valid,
         study=study,
         seed=seed,
@@ -82,9 +89,7 @@ def tune(
         say=say,
     )
     if out is not None:
-        summary = {key: getattr(found, key) for key in ("default_score", "best_score", "gain")}
-        summary |= {"trials": len(found.trials), "data": data, "other_rows": found.other_rows}
-        write_settings(out, found.method, found.settings, found=summary)
+        write_tuned(out, found, data=data, modalities=train.modalities, every=every)
     if json:
         return print_json({**found.to_dict(), "settings_file": None if out is None else str(out)})
     return _show(found, make(**fixed).get_params(deep=False), out)
@@ -106,8 +111,7 @@ def _show(found: Tuning, defaults: dict[str, Any], out: Path | None) -> None:
         scores.append(["rows of another draw", before, after, gain])
     print_table(["mean average precision on", "default", "best", "gain"], scores)
     failed = [trial for trial in found.trials if trial.error is not None]
-    seconds = sum(trial.seconds for trial in found.trials)
-    print_line(f"trials: {len(found.trials)}, failed: {len(failed)}, {seconds:.1f} s")
+    print_line(f"trials: {len(found.trials)}, failed: {len(failed)}, {found.seconds:.1f} s")
     if out is not None:
         print_line(f"wrote {out}: commonspace train DATA --settings {out} --out MODEL")
 

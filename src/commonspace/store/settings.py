@@ -23,7 +23,7 @@ def write_settings(
         path: The file; replaced when the new one is whole.
         method: Its class.
         settings: Arguments by name, as JSON has them.
-        found: How they were found; nothing reads it back.
+        found: How they were found, see `read_found`.
 
     Raises:
         InputError: An argument has no form in JSON.
@@ -40,14 +40,30 @@ def read_settings(path: str | Path) -> tuple[str, dict[str, Any]]:
         NotFoundError: There is no such file.
         StorageError: It is damaged, of another kind, or written by a newer version.
     """
-    file = Path(path)
-    if not file.is_file():
-        raise NotFoundError(f"no settings file {file}. Make one with: commonspace tune ... --out")
-    content = read_json(file, kind=KIND, max_version=FORMAT_VERSION)
+    content = _content(Path(path))
     method, settings = content.get("method"), content.get("settings")
     if not isinstance(method, str) or not isinstance(settings, dict):
-        raise StorageError(f"{file} is damaged: it names no method, or no settings.")
+        raise StorageError(f"{path} is damaged: it names no method, or no settings.")
     return method, as_arguments(settings)
+
+
+def read_found(path: str | Path) -> JsonDict:
+    """Return how the settings of a file were found, empty where it does not say.
+
+    Raises:
+        NotFoundError: There is no such file.
+        StorageError: It is damaged, of another kind, or written by a newer version.
+    """
+    found = _content(Path(path)).get("found", {})
+    if not isinstance(found, dict):
+        raise StorageError(f"{path} is damaged: key 'found' is no object.")
+    return found
+
+
+def _content(file: Path) -> JsonDict:
+    if not file.is_file():
+        raise NotFoundError(f"no settings file {file}. Make one with: commonspace tune ... --out")
+    return read_json(file, kind=KIND, max_version=FORMAT_VERSION)
 
 
 def as_arguments(settings: Mapping[str, Any]) -> dict[str, Any]:

@@ -147,7 +147,13 @@ def footnotes(table: JsonDict) -> list[str]:
 
 def _letters(table: JsonDict) -> dict[str, str]:
     reasons = dict.fromkeys(reason for row in table["rows"] for reason in row.get("why", ()))
-    return {reason: chr(ord("a") + at % 26) for at, reason in enumerate(reasons)}
+    return {reason: _letter(at) for at, reason in enumerate(reasons)}
+
+
+def _letter(at: int) -> str:
+    """A to z, then aa, ab and so on."""
+    more, rest = divmod(at, 26)
+    return (_letter(more - 1) if more else "") + chr(ord("a") + rest)
 
 
 def grid(

@@ -10,7 +10,7 @@ from typing import Any
 
 from commonspace.benchmarks.cells import Cells
 from commonspace.benchmarks.reproduce.formats import write_table
-from commonspace.benchmarks.reproduce.recipes import PAPERS, Recipe
+from commonspace.benchmarks.reproduce.recipe import PAPERS, Recipe
 from commonspace.benchmarks.reproduce.scoring import Parts
 from commonspace.benchmarks.reproduce.studies import convergence_table, growth_table, orders_table
 from commonspace.benchmarks.reproduce.tables import Bench, methods_table

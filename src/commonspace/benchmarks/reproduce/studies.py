@@ -16,11 +16,11 @@ import numpy as np
 from commonspace.benchmarks.cells import settings
 from commonspace.benchmarks.contestants import group_of, make
 from commonspace.benchmarks.reproduce.memory import PeakMemory
-from commonspace.benchmarks.reproduce.recipes import Entry, Published, Recipe
+from commonspace.benchmarks.reproduce.recipe import Entry, Published, Recipe
 from commonspace.benchmarks.reproduce.schema import COUNT, checked
 from commonspace.benchmarks.reproduce.scoring import prepared
 from commonspace.benchmarks.reproduce.statistics import ALPHA
-from commonspace.benchmarks.reproduce.tables import LEFT_OUT, PAPER, SCORED, Bench
+from commonspace.benchmarks.reproduce.tables import LEFT_OUT, NOT_RUN, PAPER, SCORED, Bench
 from commonspace.benchmarks.scoring import groups_of
 from commonspace.benchmarks.sequential import (
     CONTESTANTS,
@@ -254,5 +254,6 @@ def _with_paper(
                 for key in keys
             }
             row = _plain_row(name, Entry("", name), {})
-            rows.append({**row, "status": PAPER, "group": "paper", "cells": cells, "why": []})
+            status = NOT_RUN if name in recipe.not_run else PAPER
+            rows.append({**row, "status": status, "group": "paper", "cells": cells, "why": []})
     return rows

@@ -15,7 +15,7 @@ import numpy as np
 
 from commonspace.benchmarks.cells import Cells, settings
 from commonspace.benchmarks.contestants import SEEDLESS, group_of, make, method_of
-from commonspace.benchmarks.reproduce.recipes import Entry, Recipe
+from commonspace.benchmarks.reproduce.recipe import Entry, Recipe
 from commonspace.benchmarks.reproduce.scoring import (
     BY_CLASS,
     Measure,
@@ -36,8 +36,8 @@ SECONDS, MEMORY = "seconds", "memory_mib"
 COSTS = (SECONDS, MEMORY)
 CURVES_OF = 2  # modalities: of more there are too many directions to draw
 
-TUNED = "settings found on rows held back"
-SCORED, LEFT_OUT, FAILED, PAPER = "scored", "left out", "failed", "in the paper alone"
+SCORED, LEFT_OUT, FAILED = "scored", "left out", "failed"
+PAPER, NOT_RUN = "in the paper alone", "not run"
 
 
 @dataclass(frozen=True)
@@ -147,8 +147,8 @@ def _row(bench: Bench, entry: Entry) -> Row:
         return Row(entry, LEFT_OUT, (_first_sentence(str(error)),))
     except Exception as error:  # one broken method costs its row; the table says so, and the exit
         return Row(entry, FAILED, (f"{type(error).__name__}: {error}",))
-    if bench.recipe.is_tuned(bench.set_name, entry):
-        notes = [*notes, TUNED]
+    tuned = bench.recipe.tuned_on(bench.set_name, entry)
+    notes = notes if tuned is None else [*notes, tuned.note]
     return Row(entry, SCORED, tuple(notes), tuple(cells), reports, of_items)
 
 
@@ -298,7 +298,7 @@ def _paper_rows(
             "label": name,
             "name": None,
             "group": "paper",
-            "status": PAPER,
+            "status": NOT_RUN if name in recipe.not_run else PAPER,
             "notes": [],
             "seeds": None,
             "why": [],
