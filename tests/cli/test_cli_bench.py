@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from command_line import ran, run
 
-from commonspace.benchmarks import ablation, cells, recipe, sequential, train
+from commonspace.benchmarks import ablation, cells, contestants, sequential, train
 from commonspace.data import make_dataset
 from commonspace.methods import SDML, sdml, sdml_training
 from commonspace.networks import posterior
@@ -73,7 +73,7 @@ def tiny_recipes(monkeypatch, splits, tmp_path):
     for name, learner in (("SDML", SDML), ("SDML.paper", SDML.paper)):
         small = {"dim": 8, "hidden": (8,), "epochs": 2, "batch_size": 16}
         monkeypatch.setitem(
-            recipe.METHODS,
+            contestants.METHODS,
             name,
             lambda seed, learner=learner, small=small: learner(random_state=seed, **small),
         )

@@ -55,7 +55,7 @@ def test_an_interrupt_is_one_line(shop, monkeypatch):
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        (("--method", "smd"), "Did you mean 'sm'?"),
+        (("--method", "smd"), "Did you mean 'SM'?"),
         (("--set", "epoch=3"), "Did you mean 'epochs'?"),
         (("--set", "epochs"), "expected NAME=VALUE, got 'epochs'"),
         (("--set", "space=x"), "no argument of SDML named 'space'"),
