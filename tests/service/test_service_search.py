@@ -124,6 +124,7 @@ def test_lines_are_the_same_hits(http):
 @pytest.mark.parametrize(
     ("request_", "status", "code", "words"),
     [
+        ({"text": "seven"}, 422, "InputError", "text: no such field; there are collection, query,"),
         ({}, 422, "InputError", "expected one of query, vectors and words, got none"),
         ({"words": "a", "vectors": [[1.0]]}, 422, "InputError", "got vectors and words"),
         ({"query": {"text": "a", "item": "3"}}, 422, "InputError", "got text and item"),

@@ -48,7 +48,7 @@ def parse(body: bytes, model: type[M]) -> M:
     try:
         return model.model_validate_json(body or b"{}")
     except ValidationError as error:
-        raise _wrong(error) from error
+        raise _wrong(error, model) from error
 
 
 def checked(values: Mapping[str, Any], model: type[M]) -> M:
@@ -56,7 +56,7 @@ def checked(values: Mapping[str, Any], model: type[M]) -> M:
     try:
         return model.model_validate(values)
     except ValidationError as error:
-        raise _wrong(error) from error
+        raise _wrong(error, model) from error
 
 
 def json_answer(content: Any, status: int = 200) -> Response:
@@ -90,13 +90,15 @@ def query_values(request: Request, allowed: Sequence[str]) -> dict[str, list[str
     return values
 
 
-def _wrong(error: ValidationError) -> Exception:
+def _wrong(error: ValidationError, model: type[BaseModel]) -> Exception:
     """What to tell of the first problem."""
     first = error.errors(include_url=False, include_input=False)[0]
     if first["type"] == "json_invalid":
         return Refused(400, "MalformedRequest", f"body: {first['msg']}.")
     place = ".".join(str(part) for part in first["loc"] if part not in ("one", "many"))
     said = first["msg"].removeprefix("Value error, ")
+    if first["type"] == "extra_forbidden" and len(first["loc"]) == 1:
+        said = f"no such field; there are {', '.join(model.model_fields)}"
     more = f" ({error.error_count()} problems in all)" if error.error_count() > 1 else ""
     return InputError(f"{place or 'body'}: {said}{more}.")
 
