@@ -6,9 +6,11 @@ Needs Debian's packages chromium and chromium-driver; without them every test he
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import time
 from collections.abc import Iterator
+from itertools import product
 from typing import Any
 from urllib.parse import urlencode
 
@@ -21,6 +23,7 @@ from commonspace.service.maps import write_map
 from commonspace.service.views import HEALTH
 from commonspace.space import Space
 from commonspace.store.collection import Collection
+from commonspace.store.matching import MatchCalibration
 
 webdriver = pytest.importorskip("selenium.webdriver", reason="needs selenium: commonspace[dev]")
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
@@ -141,6 +144,9 @@ def measured(tmp_path_factory) -> Iterator[str]:
                 for row in range(60)
             ]
             col.add(range(60), z, modality=modality, payloads=payloads)
+        rising = np.array([-1.0, 1.0]), np.array([0.0, 1.0])
+        pairs = product(("sound", "text"), repeat=2)
+        col.calibrate(MatchCalibration(dict.fromkeys(pairs, rising)))
     write_map(folder)
     with running(create_app(folder, read_only=True)) as url:
         yield url
@@ -243,7 +249,10 @@ def test_more_like_this_says_how_probable(page, measured):
     page.find("#results .like").click()
     page.until("document.getElementById('status').textContent.includes(' ms')")
     cards = page.cards()
-    assert len(cards) == 23 and all("match" in card for card in cards)
+    assert len(cards) == 23
+    for card in cards:
+        share, cosine = re.search(r"(\d+) % match\D*?(-?\d\.\d+)", card).groups()
+        assert abs(int(share) - 50 * (1 + float(cosine))) <= 1
     assert page.run("document.activeElement.id") == "results-title"
     assert "like" in page.run("location.hash")
     page.find("#more").click()

@@ -14,12 +14,12 @@ from typer.testing import CliRunner
 from commonspace.cli import app as commands
 from commonspace.errors import InputError, NotFoundError, StorageError
 from commonspace.service import create_app
-from commonspace.service.curves import match_curves
 from commonspace.service.maps import FILE, read_map, write_map
 from commonspace.service.views import HEALTH, fields_of
 from commonspace.space import Space
 from commonspace.store.collection import Collection
-from commonspace.store.sampling import Sample, sample_items
+from commonspace.store.matching import MatchCalibration
+from commonspace.store.sampling import sample_items
 
 
 @pytest.fixture
@@ -78,7 +78,7 @@ def test_a_map_by_pca_keeps_the_distances_of_a_plane(tmp_path):
     scale = apart.max() / expected.max()
     np.testing.assert_allclose(apart, scale * expected, atol=1e-3)
     assert np.abs(xy).max() == pytest.approx(1, abs=1e-3)
-    assert made["points"]["classes"] == [None] * 50 and made["curves"] == []
+    assert made["points"]["classes"] == [None] * 50
 
 
 def test_a_map_is_stored_bounded_and_the_same_each_time(folder):
@@ -117,52 +117,14 @@ def test_a_damaged_map_is_named(folder):
         read_map(folder)
 
 
-def test_curves_are_the_shares_of_a_naive_count():
-    rng = np.random.default_rng(0)
-    angle = rng.uniform(0, math.pi, (2, 60))
-    vectors = np.concatenate([np.column_stack([np.cos(a), np.sin(a)]) for a in angle])
-    names = ["left" if x < 0 else "right" for x in vectors[:, 0]]
-    sample = Sample(
-        ids=[str(row) for row in range(120)],
-        modalities=["image"] * 60 + ["text"] * 60,
-        payloads=[{"classes": name} for name in names],
-        vectors=vectors.astype(np.float32),
-        total=120,
-        space="",
-    )
-    curves = {tuple(curve["modalities"]): curve for curve in match_curves(sample)}
-    assert set(curves) == {("image", "image"), ("image", "text"), ("text", "text")}
-    assert curves["image", "image"]["pairs"] == 60 * 59 // 2
-    for (a, b), curve in curves.items():
-        pairs = [
-            (float(vectors[i] @ vectors[j]), names[i] == names[j])
-            for i in range(120)
-            for j in range(120)
-            if (i < j if a == b else True)
-            and (sample.modalities[i], sample.modalities[j]) == (a, b)
-        ]
-        assert np.all(np.diff(curve["probability"]) >= 0)
-        predicted = np.interp([z for z, _ in pairs], curve["cosine"], curve["probability"])
-        # A monotone regression keeps the mean.
-        assert predicted.mean() == pytest.approx(np.mean([y for _, y in pairs]), abs=0.02)
-        high = [y for z, y in pairs if z > 0.99]
-        assert np.interp(0.995, curve["cosine"], curve["probability"]) == pytest.approx(
-            np.mean(high), abs=0.05
-        )
-
-
-def test_curves_take_held_out_items_alone_and_claim_nothing_from_few(folder):
-    curves = match_curves(sample_items(folder, 100))
-    assert curves == []  # twenty held-out items of each modality are 400 pairs
+def test_match_probabilities_are_those_of_the_collection(folder):
+    truth = {("image", "text"): (np.array([-1.0, 1.0]), np.array([0.25, 0.75]))}
     with Collection.open(folder) as col:
-        z = np.repeat(np.eye(3)[:2], 20, axis=0)
-        payloads = [{"classes": ["ab"[row // 20]], "split": "test"} for row in range(40)]
-        col.add([f"more-{row}" for row in range(40)], z, modality="text", payloads=payloads)
-    curves = match_curves(sample_items(folder, 200))
-    assert all(curve["held_out"] for curve in curves)
-    pairs = {tuple(curve["modalities"]): curve["pairs"] for curve in curves}
-    # Twenty ids are in both modalities: an item and itself are no pair.
-    assert pairs == {("image", "text"): 20 * 60 - 20, ("text", "text"): 60 * 59 // 2}
+        col.calibrate(MatchCalibration(truth))
+    with running(create_app(folder)) as url:
+        (curve,) = httpx.get(f"{url}/v1/page").json()["curves"]
+    assert (curve["query"], curve["item"]) == ("image", "text")
+    assert (curve["cosine"], curve["probability"]) == ([-1, 1], [0.25, 0.75])
 
 
 def test_fields_worth_a_filter():
@@ -187,6 +149,7 @@ def test_what_there_is_to_show(folder):
         about = http.get("/v1/page").json()
         assert (about["map"], about["health"], about["media"]) == (False, False, False)
         assert [field["name"] for field in about["fields"]] == ["classes", "split", "n"]
+        assert about["curves"] == []
         for what in ("map", "health"):
             answer = http.get(f"/v1/page/{what}")
             assert answer.status_code == 404 and "Make one: commonspace" in answer.text

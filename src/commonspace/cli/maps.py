@@ -25,17 +25,14 @@ def map_(
     seed: Annotated[int, typer.Option(min=0, help="Which items, and of the projection.")] = 0,
     json: Json = False,
 ) -> None:
-    """Draw items as points, and learn how sure a similarity is; `serve` shows both."""
+    """Draw items as points of the plane, which `serve` shows."""
     from commonspace.service.maps import FILE, write_map
 
     made = write_map(collection, points=points, projection=projection, seed=seed)  # type: ignore[arg-type]
-    drawn, curves = len(made["points"]["ids"]), len(made["curves"])
+    drawn = len(made["points"]["ids"])
     path = collection / FILE
     if json:
         kept = made["kept_variance"]
-        result = {"file": str(path), "points": drawn, "items": made["items"], "curves": curves}
+        result = {"file": str(path), "points": drawn, "items": made["items"]}
         return print_json({**result, "projection": projection, "kept_variance": kept})
-    return print_line(
-        f"{path}: {drawn} of {made['items']} items, match probabilities of {curves} pairs of "
-        "modalities"
-    )
+    return print_line(f"{path}: {drawn} of {made['items']} items")

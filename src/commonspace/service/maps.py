@@ -14,7 +14,6 @@ import numpy as np
 from commonspace.checks import check_one_of, check_range, require
 from commonspace.disk import read_json, write_json
 from commonspace.errors import InputError
-from commonspace.service.curves import match_curves
 from commonspace.store.sampling import Sample, sample_items
 from commonspace.types import Float32Array, FloatArray, JsonDict
 
@@ -38,8 +37,7 @@ def write_map(
 ) -> JsonDict:
     """Draw a map of a collection and store it as ``map.json`` in its folder.
 
-    Vectors are brought to unit length, as search compares them. The map also holds how often items
-    of these cosines share a class, see `match_curves`.
+    Vectors are brought to unit length, as search compares them.
 
     Args:
         folder: A collection; somebody may be writing to it.
@@ -69,7 +67,6 @@ def write_map(
         "items": sample.total,
         "space": sample.space,
         "points": _points(sample, xy),
-        "curves": match_curves(sample),
     }
     write_json(Path(folder) / FILE, content)
     return content

@@ -53,7 +53,7 @@ class PageInfo(BaseModel):
     fields: list[PageField]
     curves: Annotated[
         list[dict[str, Any]],
-        Field(description="Probability of a match by cosine, for pairs of modalities."),
+        Field(description="Probability of a match by cosine, from query to item modality."),
     ]
 
 
@@ -87,15 +87,14 @@ async def _read(request: Request, reader: Any) -> JsonDict:
 
 def _info(state: State, name: str, version: Version) -> JsonDict:
     folder = version.folder
-    drawn = read_map(folder)
-    known = drawn is not None and drawn["space"] == version.collection.space.fingerprint
+    calibration = version.collection.calibration
     return {
         "collection": name,
         "media": state.media is not None,
-        "map": drawn is not None,
+        "map": read_map(folder) is not None,
         "health": (folder / HEALTH).is_file(),
         "fields": fields_of(sample_items(folder, _SAMPLED).payloads),
-        "curves": drawn["curves"] if drawn is not None and known else [],
+        "curves": [] if calibration is None else calibration.to_dict()["curves"],
     }
 
 

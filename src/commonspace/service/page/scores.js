@@ -15,10 +15,7 @@ export function probability(curve, cosine) {
   return y[y.length - 1];
 }
 
-export function curveOf(curves, a, b) {
-  const pair = [a, b].sort().join("\n");
-  return curves.find((curve) => [...curve.modalities].sort().join("\n") === pair) ?? null;
-}
+export const curveOf = (curves, query, item) => curves.find((curve) => curve.query === query && curve.item === item) ?? null;
 
 export function describe(hit, { how, asked, curves, best }) {
   if (how === "words") {
@@ -27,12 +24,11 @@ export function describe(hit, { how, asked, curves, best }) {
   const curve = asked === null ? null : curveOf(curves, asked, hit.modality);
   if (!curve) return { text: `similarity ${hit.score.toFixed(2)}`, share: (hit.score + 1) / 2, title: "Cosine, from -1 to 1" };
   const share = probability(curve, hit.score);
-  const rows = curve.held_out ? "held-out items" : "labelled items";
   return {
     text: `${percent(share)} match`,
     aside: hit.score.toFixed(2),
     share,
-    title: `Share of pairs of ${rows} at this similarity (${hit.score.toFixed(3)}) that have a class in common`,
+    title: `Share of validation pairs at this similarity (${hit.score.toFixed(3)}) that have a class in common`,
   };
 }
 
