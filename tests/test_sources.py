@@ -8,6 +8,9 @@ import sys
 import pytest
 
 from commonspace.benchmarks import sources
+from commonspace.benchmarks.coders import Coder
+from commonspace.benchmarks.reproduce.scoring import score
+from commonspace.benchmarks.scoring import fit_and_score
 from commonspace.evaluation import evaluate
 from commonspace.methods import MSDMML, SDML, SM, Ridge
 
@@ -25,6 +28,13 @@ def test_neighbours_in_a_room_change_nothing():
     assert not {f"commonspace.methods.{name}" for name in others} & set(found)
     others = ("metric", "picture", "posterior", "spdq", "unified")
     assert not {f"commonspace.networks.{name}" for name in others} & set(found)
+
+
+@pytest.mark.parametrize("used", [fit_and_score, score, Coder, evaluate])
+def test_what_scores_any_method_names_none(used):
+    """Else a change of one method would make the results of all others old."""
+    found = sources.modules_of(used.__module__)
+    assert not [name for name in found if name.startswith("commonspace.methods")]
 
 
 @pytest.mark.parametrize("kind", [SM, Ridge, SDML])

@@ -6,10 +6,9 @@ import math
 
 import pytest
 
-from commonspace.benchmarks.contestants import make
+from commonspace.benchmarks.contestants import find_method, make
 from commonspace.benchmarks.reproduce import list_recipes, load_recipe, narrowed
 from commonspace.benchmarks.reproduce.recipes import FOLDER
-from commonspace.benchmarks.scoring import find_method
 from commonspace.data.catalog import CATALOG
 from commonspace.errors import InputError, NotFoundError
 from commonspace.methods import SDML

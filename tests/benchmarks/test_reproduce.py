@@ -17,16 +17,16 @@ import pytest
 import commonspace as cs
 from commonspace.benchmarks import contestants
 from commonspace.benchmarks.reproduce import formats, load_recipe, reproduce, studies
-from commonspace.benchmarks.reproduce.scoring import (
-    Measure,
+from commonspace.benchmarks.reproduce.scoring import prepared
+from commonspace.benchmarks.reproduce.site import write_pages
+from commonspace.benchmarks.reproduce.statistics import shares, standings
+from commonspace.benchmarks.scoring import (
     Parts,
     check_one_protocol,
     fit_and_score,
     merged,
-    prepared,
+    plain_score,
 )
-from commonspace.benchmarks.reproduce.site import write_pages
-from commonspace.benchmarks.reproduce.statistics import shares, standings
 from commonspace.data import Splits, make_dataset
 from commonspace.errors import InputError, ProtocolMismatchError
 from commonspace.evaluation import Protocol, Report, evaluate, holm
@@ -169,9 +169,9 @@ def test_one_model_a_pair_against_plain_loops(write, splits):
 def test_two_modalities_keep_their_figures_within(splits):
     parts = Parts(splits["train"].select(["image", "text"]), None, splits["test"])
     parts = parts.select(["image", "text"])
-    found = fit_and_score(TwoRidge(), parts, Measure(Protocol(within=True)), jobs=1)
-    assert set(found["report"]["directions"]) >= {"image->image", "text->text"}
-    assert found["seconds"] > 0
+    found = fit_and_score(TwoRidge(), parts, plain_score(Protocol(within=True)))
+    assert set(found.report.scores) >= {("image", "image"), ("text", "text")}
+    assert found.seconds > 0
 
 
 def test_reports_of_different_protocols_are_refused(splits):

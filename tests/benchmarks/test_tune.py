@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 
 from commonspace.benchmarks import tune as module
-from commonspace.benchmarks.scoring import find_method, fit_and_score
+from commonspace.benchmarks.contestants import find_method
+from commonspace.benchmarks.scoring import Parts, fit_and_score, plain_score
 from commonspace.benchmarks.search_spaces import Choice, Range
 from commonspace.benchmarks.study import Study
 from commonspace.benchmarks.tune import HELD_BACK, HOPELESS, tune
@@ -265,7 +266,8 @@ def test_importance_is_told_once_there_are_trials_enough(rows, monkeypatch):
 
 def test_graded_gains_are_scored_beside_average_precision():
     made = make_dataset(n_items=80, n_classes=4, dims=DIMS, label_kind="multi")
-    graded = fit_and_score(SM, made["train"], made["test"], protocol=Protocol(gain="overlap"))
+    parts, score = Parts(made["train"], None, made["test"]), plain_score(Protocol(gain="overlap"))
+    graded = fit_and_score(SM(), parts, score).means()
     report = evaluate(SM().fit(made["train"]), made["test"], protocol=Protocol(gain="overlap"))
     assert graded["mean_ndcg"] == pytest.approx(report.mean_ndcg)
     assert graded["mean_ap"] == pytest.approx(report.mean_ap)

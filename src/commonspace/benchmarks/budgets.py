@@ -9,16 +9,15 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 
 from commonspace.benchmarks.cells import Cells, settings
-from commonspace.benchmarks.scoring import Maker, find_method, fit_and_score
+from commonspace.benchmarks.contestants import Maker, find_method
+from commonspace.benchmarks.scoring import Parts, fit_and_score, plain_score
 from commonspace.benchmarks.tune import Tuning, tune
 from commonspace.benchmarks.tuned import write_tuned
 from commonspace.data import Splits, load_dataset
 from commonspace.errors import InputError
-from commonspace.evaluation import evaluate
 from commonspace.machine import describe_machine
 from commonspace.store.settings import as_arguments
 from commonspace.training import Run
@@ -124,15 +123,15 @@ class _Bench:
 
     def tested(self, stem: str, make: Maker, chosen: JsonDict, data: Splits) -> float:
         """Mean average precision on the test split, learned from all training rows."""
-        learner = partial(make, random_state=self.budget.seed, **as_arguments(chosen))
-        valid, run = data.get("valid"), Run(jobs=self.jobs)
+        learner = make(random_state=self.budget.seed, **as_arguments(chosen))
+        parts, run = Parts(data["train"], data.get("valid"), data["test"]), Run(jobs=self.jobs)
         rows = [part.fingerprint() for part in data.values()]
         found = self.kept.get(
             stem,
-            (settings(learner()), rows),
-            lambda: fit_and_score(learner, data["train"], data["test"], valid=valid, run=run),
+            (settings(learner), rows),
+            lambda: fit_and_score(learner, parts, plain_score(), run=run).means(),
             lambda cell: f"{cell['mean_ap']:.4f}",
-            uses=(type(learner()), evaluate),
+            uses=(type(learner), fit_and_score),
         )
         return float(found["mean_ap"])
 

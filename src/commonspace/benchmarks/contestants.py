@@ -7,13 +7,16 @@ and, after a dot, their presets.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from inspect import ismethod
 from typing import Any
 
 from commonspace import methods
-from commonspace.benchmarks.scoring import known_name, presets_of
 from commonspace.checks import not_found
 from commonspace.errors import InputError
+from commonspace.methods.base import Method
 from commonspace.types import JsonDict
+
+Maker = Callable[..., Method]
 
 PUBLISHED_NAMES = {
     "CBTLite": "CBT-lite",
@@ -60,6 +63,55 @@ SEEDLESS = (  # as long as their rows are matched by item
     "ThreeViewCCA",
     "ZeroShot",
 )
+
+
+def find_method(name: str) -> Maker:
+    """Return what makes a method of that name: a class, or one of its presets.
+
+    Args:
+        name: As in `methods.__all__`, in any case, with a preset behind a dot: "SDML.fast".
+
+    Raises:
+        NotFoundError: No such method or preset; the message lists those there are.
+    """
+    wanted, _, preset = name.partition(".")
+    cls: Maker = getattr(methods, known_name(wanted, methods.__all__))
+    if not preset:
+        return cls
+    known = presets_of(cls)
+    maker: Maker = getattr(cls, known_name(preset, known, f"preset of {cls.__name__}"))
+    return maker
+
+
+def known_name(name: str, known: Iterable[str], kind: str = "method") -> str:
+    """Return the known name that this one is, in any case.
+
+    Raises:
+        NotFoundError: There is none; the message lists those there are.
+    """
+    names = list(known)
+    if name in names:
+        return name
+    for each in names:
+        if each.lower() == name.lower():
+            return each
+    raise not_found(kind, name, names)
+
+
+def name_of(make: Maker) -> str:
+    """Return the name by which `find_method` finds a class or one of its presets."""
+    if ismethod(make) and isinstance(make.__self__, type):
+        return f"{make.__self__.__name__}.{make.__name__}"
+    return type(make()).__name__
+
+
+def presets_of(cls: Any) -> list[str]:
+    """Names of the class methods of a method that make one with other settings."""
+    return [
+        name
+        for name, value in vars(cls).items()
+        if isinstance(value, classmethod) and not name.startswith("_")
+    ]
 
 
 def _factory(cls: type, preset: str | None) -> Callable[..., Any]:

@@ -14,12 +14,13 @@ from pathlib import Path
 import numpy as np
 
 from commonspace.benchmarks.cells import Cells, settings
-from commonspace.benchmarks.scoring import find_method, fit_and_score
+from commonspace.benchmarks.contestants import find_method
+from commonspace.benchmarks.scoring import Parts, fit_and_score, plain_score
 from commonspace.benchmarks.thinning import Thinning, drop_unpaired, mislabel, unlabel, unpair
 from commonspace.checks import check_range, not_found
 from commonspace.data import Dataset, load_dataset
 from commonspace.errors import CommonspaceError
-from commonspace.evaluation import Protocol, chance, evaluate
+from commonspace.evaluation import Protocol, chance
 from commonspace.machine import describe_machine
 from commonspace.methods.base import Method
 from commonspace.training import Run
@@ -141,7 +142,8 @@ class _Task:
 
         def compute() -> JsonDict:
             try:
-                return fit_and_score(make, train, test, protocol=self.protocol, run=run)
+                parts, score = Parts(train, None, test), plain_score(self.protocol)
+                return fit_and_score(make(), parts, score, run=run).means()
             except CommonspaceError as error:  # it cannot learn from these rows
                 return {"mean_ap": None, "why": str(error)}
 
@@ -149,7 +151,7 @@ class _Task:
             found = cell["mean_ap"]
             return cell["why"] if found is None else f"{found:.4f} in {cell['seconds']:.1f} s"
 
-        return kept.get(stem, depends_on, compute, tell, uses=(type(make()), evaluate))
+        return kept.get(stem, depends_on, compute, tell, uses=(type(make()), fit_and_score))
 
     def row(self, cells: Sequence[JsonDict]) -> JsonDict:
         """Mean and spread over the seeds that have a score."""

@@ -1,131 +1,189 @@
-"""Fit a method and score it, pair by pair where it takes no more modalities at once."""
+"""Fit a method and score it, pair by pair where it takes no more modalities at once.
+
+Nothing here names a method, so that what is computed through it depends on the sources of the
+method that computes alone.
+"""
 
 from __future__ import annotations
 
+import math
 import time
-from collections.abc import Callable, Iterable, Sequence
-from inspect import ismethod
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
 from itertools import combinations
 from typing import Any
 
-import numpy as np
-
-from commonspace import methods
-from commonspace.checks import not_found
 from commonspace.data import Dataset
-from commonspace.errors import InputError
-from commonspace.evaluation import Protocol, Report, evaluate
-from commonspace.methods.base import Method
+from commonspace.errors import InputError, ProtocolMismatchError
+from commonspace.evaluation import Protocol, Report, Score, evaluate
 from commonspace.training import Run
 from commonspace.types import JsonDict
 
-Maker = Callable[..., Method]
 
+@dataclass(frozen=True)
+class Parts:
+    """The rows of a table.
 
-def find_method(name: str) -> Maker:
-    """Return what makes a method of that name: a class, or one of its presets.
-
-    Args:
-        name: As in `methods.__all__`, in any case, with a preset behind a dot: "SDML.fast".
-
-    Raises:
-        NotFoundError: No such method or preset; the message lists those there are.
+    Attributes:
+        train: To learn from.
+        valid: To select by; None where the method holds rows back.
+        queries: To ask with.
+        gallery: To search; None: the queries.
     """
-    wanted, _, preset = name.partition(".")
-    cls: Maker = getattr(methods, known_name(wanted, methods.__all__))
-    if not preset:
-        return cls
-    known = presets_of(cls)
-    maker: Maker = getattr(cls, known_name(preset, known, f"preset of {cls.__name__}"))
-    return maker
+
+    train: Dataset
+    valid: Dataset | None
+    queries: Dataset
+    gallery: Dataset | None = None
+
+    @property
+    def modalities(self) -> list[str]:
+        """Those that are learned and scored."""
+        return [name for name in self.train if name in self.queries]
+
+    def select(self, names: Sequence[str]) -> Parts:
+        """Some modalities, of which not all need validation rows."""
+        held = [name for name in names if self.valid is not None and name in self.valid]
+        return Parts(
+            self.train.select(names),
+            None if self.valid is None or not held else self.valid.select(held),
+            self.queries.select(names),
+            None if self.gallery is None else self.gallery.select(names),
+        )
+
+    def fingerprints(self) -> list[str | None]:
+        """What a cell is known by."""
+        parts = (self.train, self.valid, self.queries, self.gallery)
+        return [None if part is None else part.fingerprint() for part in parts]
 
 
-def known_name(name: str, known: Iterable[str], kind: str = "method") -> str:
-    """Return the known name that this one is, in any case.
+@dataclass(frozen=True)
+class Scored:
+    """What a method scored.
 
-    Raises:
-        NotFoundError: There is none; the message lists those there are.
+    Attributes:
+        report: Of all models, see `merged`.
+        seconds: Of all fits.
+        watched: What watched each fit.
     """
-    names = list(known)
-    if name in names:
-        return name
-    for each in names:
-        if each.lower() == name.lower():
-            return each
-    raise not_found(kind, name, names)
+
+    report: Report
+    seconds: float
+    watched: tuple[Any, ...]
+
+    def means(self) -> JsonDict:
+        """Return "mean_ap" between different modalities, "seconds", and "mean_ndcg" if measured.
+
+        Raises:
+            InputError: No direction has a query that counts.
+        """
+        found: JsonDict = {"mean_ap": self.report.mean_ap, "seconds": round(self.seconds, 3)}
+        if not math.isfinite(found["mean_ap"]):
+            raise InputError("no direction has a query that counts: no mean average precision.")
+        ndcg = self.report.mean_ndcg
+        return found if ndcg is None else {**found, "mean_ndcg": ndcg}
 
 
-def name_of(make: Maker) -> str:
-    """Return the name by which `find_method` finds a class or one of its presets."""
-    if ismethod(make) and isinstance(make.__self__, type):
-        return f"{make.__self__.__name__}.{make.__name__}"
-    return type(make()).__name__
+def plain_score(protocol: Protocol | None = None) -> Callable[[Any, Parts], Report]:
+    """Return what scores vectors, without intervals."""
+
+    def score(model: Any, parts: Parts) -> Report:
+        chosen = protocol or Protocol()
+        return evaluate(model, parts.queries, gallery=parts.gallery, protocol=chosen, n_bootstrap=0)
+
+    return score
 
 
-def presets_of(cls: Any) -> list[str]:
-    """Names of the class methods of a method that make one with other settings."""
-    return [
-        name
-        for name, value in vars(cls).items()
-        if isinstance(value, classmethod) and not name.startswith("_")
-    ]
-
-
-def groups_of(method: Method, modalities: Sequence[str]) -> list[tuple[str, ...]]:
+def groups_of(learner: Any, modalities: Sequence[str]) -> list[tuple[str, ...]]:
     """Modalities that one model learns together: all, or each choice of as many as it takes."""
-    limit = method.max_modalities
+    limit = learner.max_modalities
     if limit is None or len(modalities) <= limit:
         return [tuple(modalities)]
     return list(combinations(modalities, limit))
 
 
 def fit_and_score(
-    make: Callable[[], Method],
-    train: Dataset,
-    test: Dataset,
+    learner: Any,
+    parts: Parts,
+    score: Callable[[Any, Parts], Report],
     *,
-    valid: Dataset | None = None,
-    protocol: Protocol | None = None,
     run: Run | None = None,
-) -> JsonDict:
-    """Fit on one part of the data and retrieve in another: means over all directions.
-
-    A method for two modalities is fitted once for each pair of them.
+    watch: Callable[[], AbstractContextManager[Any]] = nullcontext,
+) -> Scored:
+    """Fit an unfitted method, on all modalities or on each pair of them, and score it.
 
     Args:
-        make: Returns the method, unfitted.
-        train: Rows to learn from.
-        test: Rows to score; modalities that ``train`` lacks are left out.
-        valid: For model selection within `fit`, as there.
-        protocol: How the numbers are made.
-        run: How trainings run.
+        learner: It stays unfitted.
+        parts: The rows; modalities that are not scored are left out.
+        score: Called with each fitted model and its rows.
+        run: How trainings run; one at a time unless said otherwise.
+        watch: Makes what is entered around each fit.
+    """
+    reports, seconds, watched = [], 0.0, []
+    for names in groups_of(learner, parts.modalities):
+        part = parts.select(names)
+        model = type(learner)(**learner.get_params(deep=False))
+        with watch() as seen:
+            start = time.perf_counter()
+            model.fit(part.train, part.valid, run=run or Run(jobs=1))
+            seconds += time.perf_counter() - start
+        watched.append(seen)
+        reports.append(score(model, part))
+    return Scored(merged(reports), seconds, tuple(watched))
 
-    Returns:
-        "mean_ap" between different modalities, "mean_ndcg" where the protocol has gains,
-        "seconds" of the fits.
+
+def merged(reports: Sequence[Report]) -> Report:
+    """One report of models of some modalities each.
+
+    Every direction between two modalities comes from the model of both. A modality searched from
+    itself has as many figures as models, which of them is meant is not defined: left out, unless
+    there is one model alone.
 
     Raises:
-        InputError: No direction has a query that counts; and as `fit` and `evaluate`.
+        ProtocolMismatchError: Made by different protocols.
+        InputError: Two models score the same direction.
     """
-    shared = [name for name in train if name in test]
-    reports: list[Report] = []
-    seconds = 0.0
-    for group in groups_of(make(), shared):
-        learner, rows = make(), train.select(group)
-        start = time.perf_counter()
-        learner.fit(rows, _present(valid, group), run=run or Run(jobs=1))
-        seconds += time.perf_counter() - start
-        chosen = protocol or Protocol()
-        reports.append(evaluate(learner, test.select(group), protocol=chosen, n_bootstrap=0))
-    found: JsonDict = {"mean_ap": float(np.mean([report.mean_ap for report in reports]))}
-    if not np.isfinite(found["mean_ap"]):
-        raise InputError("no direction has a query that counts: no mean average precision.")
-    graded = [report.mean_ndcg for report in reports if report.mean_ndcg is not None]
-    if graded:
-        found["mean_ndcg"] = float(np.mean(graded))
-    return {**found, "seconds": round(seconds, 3)}
+    if len(reports) == 1:
+        return reports[0]
+    check_one_protocol({f"model {at}": report for at, report in enumerate(reports, start=1)})
+    scores: dict[tuple[str, str], Score] = {}
+    for report in reports:
+        for direction, score in report.scores.items():
+            if direction[0] == direction[1]:
+                continue
+            if direction in scores:
+                raise InputError(f"{'->'.join(direction)}: expected one model, got two.")
+            scores[direction] = score
+    return Report(reports[0].protocol, scores)
 
 
-def _present(data: Dataset | None, group: Sequence[str]) -> Dataset | None:
-    names = [name for name in group if data is not None and name in data]
-    return data.select(names) if data is not None and names else None
+def check_one_protocol(reports: Mapping[str, Report], *, metrics: bool = False) -> None:
+    """Raise `ProtocolMismatchError` unless all were made by one protocol on the same rows.
+
+    Args:
+        reports: By the name that the message shall call them.
+        metrics: Allow that rows differ in what ranks, which then their labels say.
+    """
+    names = list(reports)
+    for name in names[1:]:
+        _check_same(names[0], reports[names[0]], name, reports[name], metrics)
+
+
+def _check_same(one: str, first: Report, other: str, second: Report, metrics: bool) -> None:
+    theirs = second.protocol.to_dict()
+    for key, value in first.protocol.to_dict().items():
+        if theirs[key] != value and not (metrics and key == "metric"):
+            raise ProtocolMismatchError(
+                f"rows of one table are made by one protocol: {key} is {value!r} for {one} and "
+                f"{theirs[key]!r} for {other}. Evaluate both under one Protocol."
+            )
+    for direction in first.scores.keys() & second.scores.keys():
+        counts = [
+            (r.scores[direction].n_queries, r.scores[direction].n_gallery) for r in (first, second)
+        ]
+        if counts[0] != counts[1]:
+            raise ProtocolMismatchError(
+                f"rows of one table are made on the same rows: {'->'.join(direction)} has "
+                f"{counts[0]} queries and items for {one} and {counts[1]} for {other}."
+            )

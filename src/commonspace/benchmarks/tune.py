@@ -17,8 +17,8 @@ from typing import Any
 
 import numpy as np
 
-from commonspace.benchmarks.contestants import check_values
-from commonspace.benchmarks.scoring import Maker, fit_and_score, name_of
+from commonspace.benchmarks.contestants import Maker, check_values, name_of
+from commonspace.benchmarks.scoring import Parts, fit_and_score, plain_score
 from commonspace.benchmarks.search_spaces import SearchSpace, search_space
 from commonspace.benchmarks.sources import digest_of
 from commonspace.benchmarks.study import Study, Trial
@@ -179,11 +179,12 @@ class _Search:
     def score(self, settings: JsonDict, parts: list[Part]) -> float:
         """Mean average precision of the settings, over draws."""
         arguments = {**self.fixed, **as_arguments(settings)}
+        learner, score = self.make(**arguments), plain_score()
         found = [
-            fit_and_score(lambda: self.make(**arguments), *part, valid=self.valid, run=self.run)
-            for part in parts
+            fit_and_score(learner, Parts(train, self.valid, held), score, run=self.run)
+            for train, held in parts
         ]
-        return float(np.mean([each["mean_ap"] for each in found]))
+        return float(np.mean([each.means()["mean_ap"] for each in found]))
 
     def attempt(self, settings: JsonDict) -> tuple[float | None, JsonDict]:
         """The score, None where it fails, and how long it took or why it failed."""

@@ -7,8 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from commonspace.benchmarks.contestants import check_settings
-from commonspace.benchmarks.scoring import find_method, name_of
+from commonspace.benchmarks.contestants import check_settings, find_method, name_of
 from commonspace.benchmarks.tune import Tuning
 from commonspace.errors import InputError, NotFoundError, StorageError
 from commonspace.store.settings import read_found, read_settings, write_settings

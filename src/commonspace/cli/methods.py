@@ -48,7 +48,7 @@ def make_method(
 
 def find_maker(name: str, preset: str | None) -> Callable[..., Method]:
     """Return the class of that name, or what makes its preset."""
-    from commonspace.benchmarks.scoring import find_method
+    from commonspace.benchmarks.contestants import find_method
 
     return find_method(name if preset is None else f"{name}.{preset}")
 

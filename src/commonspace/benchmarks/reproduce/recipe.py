@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from commonspace.benchmarks.scoring import known_name
+from commonspace.benchmarks.contestants import known_name
 from commonspace.benchmarks.tuned import Tuned, TunedFile
 from commonspace.checks import not_found
 from commonspace.errors import InputError, NotFoundError

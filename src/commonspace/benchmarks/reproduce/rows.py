@@ -13,13 +13,13 @@ from commonspace.benchmarks.contestants import (
     by_group,
     check_settings,
     group_of,
+    known_name,
     label_of,
     method_of,
 )
 from commonspace.benchmarks.reproduce import schema
 from commonspace.benchmarks.reproduce.recipe import Entry, Published
 from commonspace.benchmarks.reproduce.schema import checked
-from commonspace.benchmarks.scoring import known_name
 from commonspace.errors import CommonspaceError, InputError, NotFoundError
 from commonspace.evaluation.protocol import Metric
 from commonspace.types import JsonDict

@@ -11,9 +11,9 @@ from typing import Any
 from commonspace.benchmarks.cells import Cells
 from commonspace.benchmarks.reproduce.formats import write_table
 from commonspace.benchmarks.reproduce.recipe import PAPERS, Recipe
-from commonspace.benchmarks.reproduce.scoring import Parts
 from commonspace.benchmarks.reproduce.studies import convergence_table, growth_table, orders_table
 from commonspace.benchmarks.reproduce.tables import Bench, methods_table
+from commonspace.benchmarks.scoring import Parts
 from commonspace.data import Splits, list_datasets, load_dataset
 from commonspace.errors import InputError, NotFoundError
 from commonspace.machine import describe_machine

@@ -7,8 +7,6 @@ matches rows by class. Codes are searched by float queries.
 
 from __future__ import annotations
 
-import time
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from inspect import signature
 from itertools import combinations, permutations
@@ -16,12 +14,10 @@ from typing import Any
 
 import numpy as np
 
-from commonspace.benchmarks.reproduce.memory import PeakMemory
-from commonspace.benchmarks.scoring import groups_of
+from commonspace.benchmarks.scoring import Parts, groups_of
 from commonspace.data import Dataset
-from commonspace.errors import InputError, ProtocolMismatchError
-from commonspace.evaluation import Protocol, Report, Score, evaluate, score_vectors
-from commonspace.training import Run
+from commonspace.errors import InputError
+from commonspace.evaluation import Protocol, Report, evaluate, score_vectors
 from commonspace.types import AnyArray, Float32Array, JsonDict
 
 NOT_SEVERAL = "not for several labels"
@@ -29,37 +25,6 @@ NO_PAIRS = "needs pairs, and this set has none"
 NO_CODES = "has no codes"
 BY_CLASS = "rows paired by class, for the set has no pairs"
 PER_PAIR = "one model a pair of modalities ({n})"
-
-
-@dataclass(frozen=True)
-class Parts:
-    """The rows of a table.
-
-    Attributes:
-        train: To learn from.
-        valid: To select by; None where the method holds rows back.
-        queries: To ask with.
-        gallery: To search; None: the queries.
-    """
-
-    train: Dataset
-    valid: Dataset | None
-    queries: Dataset
-    gallery: Dataset | None = None
-
-    def select(self, names: Sequence[str]) -> Parts:
-        """Some modalities."""
-        return Parts(
-            self.train.select(names),
-            None if self.valid is None else self.valid.select(names),
-            self.queries.select(names),
-            None if self.gallery is None else self.gallery.select(names),
-        )
-
-    def fingerprints(self) -> list[str | None]:
-        """What a cell is known by."""
-        parts = (self.train, self.valid, self.queries, self.gallery)
-        return [None if part is None else part.fingerprint() for part in parts]
 
 
 @dataclass(frozen=True)
@@ -107,32 +72,6 @@ def prepared(learner: Any, train: Dataset, *, codes: bool = False) -> tuple[Any,
     return learner, notes
 
 
-def fit_and_score(learner: Any, parts: Parts, measure: Measure, *, jobs: int | None) -> JsonDict:
-    """Fit, on all modalities or on each pair of them, and score.
-
-    Returns:
-        "report" (with values per query), "seconds" of fitting and "memory_mib" over its start:
-        sum and largest where there are several models.
-    """
-    groups = groups_of(learner, parts.train.modalities)
-    reports, seconds, memory = [], 0.0, []
-    for names in groups:
-        part = parts.select(names)
-        model = type(learner)(**learner.get_params(deep=False))
-        with PeakMemory() as peak:
-            start = time.perf_counter()
-            model.fit(part.train, part.valid, run=Run(jobs=jobs))
-            seconds += time.perf_counter() - start
-        memory.append(peak.mib)
-        reports.append(score(model, part, measure))
-    known = [value for value in memory if value is not None]
-    return {
-        "seconds": round(seconds, 3),
-        "memory_mib": max(known) if known else None,
-        "report": merged(reports).to_dict(per_query=True),
-    }
-
-
 def score(model: Any, parts: Parts, measure: Measure) -> Report:
     """Score a fitted model."""
     if measure.codes:
@@ -145,62 +84,6 @@ def score(model: Any, parts: Parts, measure: Measure) -> Report:
         n_bootstrap=0,
         **measure.options(),
     )
-
-
-def merged(reports: Sequence[Report]) -> Report:
-    """One report of models of some modalities each.
-
-    Every direction between two modalities comes from the model of both. A modality searched from
-    itself has as many figures as models, which of them is meant is not defined: left out, unless
-    there is one model alone.
-
-    Raises:
-        ProtocolMismatchError: Made by different protocols.
-        InputError: Two models score the same direction.
-    """
-    if len(reports) == 1:
-        return reports[0]
-    check_one_protocol({f"model {at}": report for at, report in enumerate(reports, start=1)})
-    scores: dict[tuple[str, str], Score] = {}
-    for report in reports:
-        for direction, score in report.scores.items():
-            if direction[0] == direction[1]:
-                continue
-            if direction in scores:
-                raise InputError(f"{'->'.join(direction)}: expected one model, got two.")
-            scores[direction] = score
-    return Report(reports[0].protocol, scores)
-
-
-def check_one_protocol(reports: Mapping[str, Report], *, metrics: bool = False) -> None:
-    """Raise `ProtocolMismatchError` unless all were made by one protocol on the same rows.
-
-    Args:
-        reports: By the name that the message shall call them.
-        metrics: Allow that rows differ in what ranks, which then their labels say.
-    """
-    names = list(reports)
-    for name in names[1:]:
-        _check_same(names[0], reports[names[0]], name, reports[name], metrics)
-
-
-def _check_same(one: str, first: Report, other: str, second: Report, metrics: bool) -> None:
-    theirs = second.protocol.to_dict()
-    for key, value in first.protocol.to_dict().items():
-        if theirs[key] != value and not (metrics and key == "metric"):
-            raise ProtocolMismatchError(
-                f"rows of one table are made by one protocol: {key} is {value!r} for {one} and "
-                f"{theirs[key]!r} for {other}. Evaluate both under one Protocol."
-            )
-    for direction in first.scores.keys() & second.scores.keys():
-        counts = [
-            (r.scores[direction].n_queries, r.scores[direction].n_gallery) for r in (first, second)
-        ]
-        if counts[0] != counts[1]:
-            raise ProtocolMismatchError(
-                f"rows of one table are made on the same rows: {'->'.join(direction)} has "
-                f"{counts[0]} queries and items for {one} and {counts[1]} for {other}."
-            )
 
 
 def _is_paired(train: Dataset) -> bool:

@@ -15,18 +15,14 @@ import numpy as np
 
 from commonspace.benchmarks.cells import Cells, settings
 from commonspace.benchmarks.contestants import SEEDLESS, group_of, make, method_of
+from commonspace.benchmarks.reproduce.memory import PeakMemory
 from commonspace.benchmarks.reproduce.recipe import Entry, Recipe
-from commonspace.benchmarks.reproduce.scoring import (
-    BY_CLASS,
-    Measure,
-    Parts,
-    check_one_protocol,
-    fit_and_score,
-    prepared,
-)
+from commonspace.benchmarks.reproduce.scoring import BY_CLASS, Measure, prepared, score
 from commonspace.benchmarks.reproduce.statistics import Direction, Shares, shares, standings
+from commonspace.benchmarks.scoring import Parts, check_one_protocol, fit_and_score
 from commonspace.errors import CommonspaceError, InputError
 from commonspace.evaluation import Protocol, Report, bootstrap_interval, chance
+from commonspace.training import Run
 from commonspace.types import JsonDict, StrArray
 
 CHANCE = Entry("", "chance", published="chance")
@@ -48,7 +44,8 @@ class Row:
         entry: The entry.
         status: Scored, left out, or failed.
         notes: On how it was scored, or why not.
-        cells: One a random state, as `fit_and_score` returns them.
+        cells: One a random state: "report" (with values per query), "seconds" of all fits, and
+            "memory_mib", the most of one.
         reports: Of the cells.
         shares: Contributions of the items.
     """
@@ -166,7 +163,7 @@ def _cells(bench: Bench, entry: Entry) -> tuple[list[JsonDict], list[str]]:
         depends_on = (settings(learner), measure, rows)
         stem = f"{Path(bench.set_name).name}-{entry.name}-{seed}"
         compute, tell = _computing(learner, bench, measure), _telling(entry.label)
-        uses = (type(learner), fit_and_score)
+        uses = (type(learner), fit_and_score, score)
         cells.append(bench.kept.get(stem, depends_on, compute, tell, uses=uses))
     return cells, notes
 
@@ -176,9 +173,25 @@ def _computing(learner: Any, bench: Bench, measure: Measure) -> Callable[[], Jso
         with warnings.catch_warnings():
             # A paper's scopes may be wider than the gallery; misses are what it means then.
             warnings.filterwarnings("ignore", message="precision within .* ranks of a gallery")
-            return fit_and_score(learner, bench.parts, measure, jobs=bench.jobs)
+            return _measured(learner, bench, measure)
 
     return compute
+
+
+def _measured(learner: Any, bench: Bench, measure: Measure) -> JsonDict:
+    found = fit_and_score(
+        learner,
+        bench.parts,
+        lambda model, parts: score(model, parts, measure),
+        run=Run(jobs=bench.jobs),
+        watch=PeakMemory,
+    )
+    peaks = [peak.mib for peak in found.watched if peak.mib is not None]
+    return {
+        "seconds": round(found.seconds, 3),
+        "memory_mib": max(peaks) if peaks else None,
+        "report": found.report.to_dict(per_query=True),
+    }
 
 
 def _telling(label: str) -> Callable[[JsonDict], str]:
