@@ -31,9 +31,8 @@ from typing import Any
 
 import numpy as np
 
-from commonspace.checks import check_one_of, check_range
-from commonspace.errors import InputError
-from commonspace.evaluation.metrics import Float64Array
+from commonspace.checks import check_one_of
+from commonspace.evaluation.metrics import Float64Array, checked_gain
 from commonspace.evaluation.protocol import Divisor
 from commonspace.types import AnyArray, BoolArray, FloatArray
 
@@ -55,7 +54,7 @@ def average_cumulative_gain(gain: FloatArray, *, k: int) -> Float64Array:
         >>> average_cumulative_gain(np.array([[2.0, 0.0, 1.0]]), k=2)
         array([1.])
     """
-    graded = _checked(gain, k)
+    graded = checked_gain(gain, k)
     return np.asarray(graded[:, :k].mean(axis=1))
 
 
@@ -82,7 +81,7 @@ def weighted_average_precision(
         >>> weighted_average_precision(gain, k=4, divide_by="found")   # (2/1 + 3/3) / 2
         array([1.5])
     """
-    graded = _checked(gain, k)
+    graded = checked_gain(gain, k)
     check_one_of("divide_by", divide_by, ("all", "found"))
     alone = np.ones(graded.shape, dtype=np.bool_)
     return block_wap(graded, alone, k=k, divide_by=divide_by)
@@ -169,15 +168,3 @@ def _parted(gain: AnyArray, terms: AnyArray, starts: BoolArray, depth: int) -> f
     sums = before + level * (1 / rank).sum() + slope * (np.arange(m) / rank).sum()
     values = np.where(hits + h > 0, sums / np.maximum(hits + h, 1), 0.0)
     return float((hypergeom.pmf(h, n, r, m) * values).sum())
-
-
-def _checked(gain: Any, k: int | None) -> Float64Array:
-    graded = np.asarray(gain)
-    if graded.ndim != 2 or graded.dtype.kind not in "fiub":
-        raise InputError(f"gain: expected a matrix of numbers, got shape {graded.shape}.")
-    graded = graded.astype(np.float64, copy=False)
-    if not np.isfinite(graded).all() or (graded < 0).any():
-        raise InputError("gain: expected finite numbers of at least 0.")
-    if k is not None:
-        check_range("k", k, low=1, high=graded.shape[1], integer=True)
-    return graded

@@ -190,13 +190,8 @@ def ndcg(gain: FloatArray, *, k: int | None = None) -> Float64Array:
         >>> ndcg(np.array([[1.0, 3.0, 0.0]]), k=2)               # (1 + 3/1.585) / (3 + 1/1.585)
         array([0.79670758])
     """
-    graded = np.asarray(gain)
-    if graded.ndim != 2 or graded.dtype.kind not in "fiub":
-        raise InputError(f"gain: expected a matrix of numbers, got shape {graded.shape}.")
-    graded = graded.astype(np.float64, copy=False)
-    if not np.isfinite(graded).all() or (graded < 0).any():
-        raise InputError("gain: expected finite numbers of at least 0.")
-    depth = graded.shape[1] if k is None else _rank("k", k, high=graded.shape[1])
+    graded = checked_gain(gain, k)
+    depth = graded.shape[1] if k is None else k
     discount = 1.0 / np.log2(np.arange(2, depth + 2))
     ideal = -np.sort(-graded, axis=1)[:, :depth]
     return _divide(graded[:, :depth] @ discount, ideal @ discount)
@@ -265,6 +260,19 @@ def warn_beyond(scopes: Any, n_gallery: int) -> None:
             "ranks count as misses.",
             stacklevel=3,
         )
+
+
+def checked_gain(gain: Any, k: int | None) -> Float64Array:
+    """Gains at each rank as float64; raise `InputError` if they, or ``k``, are none."""
+    graded = np.asarray(gain)
+    if graded.ndim != 2 or graded.dtype.kind not in "fiub":
+        raise InputError(f"gain: expected a matrix of numbers, got shape {graded.shape}.")
+    graded = graded.astype(np.float64, copy=False)
+    if not np.isfinite(graded).all() or (graded < 0).any():
+        raise InputError("gain: expected finite numbers of at least 0.")
+    if k is not None:
+        check_range("k", k, low=1, high=graded.shape[1], integer=True)
+    return graded
 
 
 def _ranked(relevant: Any) -> BoolArray:

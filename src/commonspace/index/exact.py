@@ -8,25 +8,22 @@ wherever they are stored, and ties go to the smaller key.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Self, get_args
+from typing import Any, Self
 
 import numpy as np
 
-from commonspace.checks import as_features, check_one_of, check_range
 from commonspace.disk import atomic_file
 from commonspace.errors import InputError, StorageError
 from commonspace.index.base import Neighbours
 from commonspace.index.files import HashingSink
-from commonspace.index.keys import KeyMap, as_keys, replace
+from commonspace.index.keyed import KeyedIndex
+from commonspace.index.keys import KeyMap
 from commonspace.index.vectors import (
     MATRIX_QUERIES,
     Metric,
-    as_queries,
     faiss_metric,
     load_faiss,
-    prepare,
     row_lengths,
-    threads,
 )
 from commonspace.types import Float32Array, FloatArray, IntArray, JsonDict
 
@@ -36,11 +33,8 @@ _MARGIN = 16
 _BLOCK = 1 << 24
 
 
-class ExactIndex:
-    """Exact nearest neighbours in memory, under integer keys of the caller's.
-
-    Searches may run in several threads at once; adding and removing need the index for
-    themselves.
+class ExactIndex(KeyedIndex):
+    """Exact nearest neighbours in memory; ties go to the smaller key.
 
     Args:
         metric: "cosine" (rows and queries are brought to unit length; a zero vector scores 0),
@@ -61,19 +55,9 @@ class ExactIndex:
     def __init__(
         self, metric: Metric = "cosine", *, dim: int | None = None, n_threads: int = 1
     ) -> None:
-        check_one_of("metric", metric, get_args(Metric))
-        check_range("n_threads", n_threads, low=1, integer=True)
-        if dim is not None:
-            check_range("dim", dim, low=1, integer=True)
-        self.metric = metric
-        self.dim = dim
-        self.n_threads = n_threads
+        super().__init__(metric, dim=dim, n_threads=n_threads)
         self._flat: Any = None
-        self._map = KeyMap()
         self._longest = 0.0
-
-    def __len__(self) -> int:
-        return len(self._map)
 
     @property
     def faiss_index(self) -> Any:
@@ -95,11 +79,6 @@ class ExactIndex:
         """What `make_index` makes an empty index like this one from."""
         return {"kind": self.kind, "metric": self.metric, "dim": self.dim}
 
-    @property
-    def keys(self) -> IntArray:
-        """The keys of all rows, ascending."""
-        return self._map.ascending().copy()
-
     def add(self, keys: Any, vectors: Any) -> None:
         """Add rows under keys that are not there yet.
 
@@ -110,12 +89,7 @@ class ExactIndex:
         Raises:
             InputError: Keys repeat or are there already, or the vectors do not fit.
         """
-        new = as_keys(keys)
-        rows = as_features(vectors, where="vectors to add", n_features=self.dim)
-        if len(new) != len(rows):
-            raise InputError(f"keys: expected {len(rows)} (one a vector), got {len(new)}.")
-        self._map.check_new(new)
-        rows, norms = prepare(rows, self.metric, where="vectors to add")
+        new, rows, norms = self._new_rows(keys, vectors)
         if self._flat is None:
             self._flat = load_faiss().IndexFlat(rows.shape[1], faiss_metric(self.metric))
             self.dim = rows.shape[1]
@@ -127,56 +101,9 @@ class ExactIndex:
         """Do nothing but give up all rows: there is nothing to learn."""
         self._flat, self._map, self._longest = None, KeyMap(), 0.0
 
-    def update(self, keys: Any, vectors: Any) -> None:
-        """Put rows in the place of those of the same keys, where there are any."""
-        replace(self, keys, vectors)
-
     def compacted(self) -> Self:
         """Return the index itself: rows that are removed leave nothing behind."""
         return self
-
-    def remove(self, keys: Any) -> int:
-        """Remove the rows of these keys; keys that are not there are passed over.
-
-        The last rows take the places of those that go, so that the cost is that of the rows
-        removed.
-
-        Returns:
-            How many rows were removed.
-        """
-        gone = np.unique(self._map.places(as_keys(keys)))
-        if len(gone):
-            rows = self._rows()
-            holes, movers = self._map.fill_from_end(gone)
-            rows[holes] = rows[movers]
-            self._flat.codes.resize(len(self) * rows.shape[1] * rows.itemsize)
-            self._flat.ntotal = len(self)
-        return len(gone)
-
-    def search(self, vectors: Any, k: int = 10, *, allowed: Any = None) -> Neighbours:
-        """Return the best rows for each query, best first; ties go to the smaller key.
-
-        Args:
-            vectors: The queries, shape (n_queries, dim).
-            k: How many rows for each; fewer come back where there are fewer.
-            allowed: Keys to search among, shape (n,); None searches all. Keys that are not in
-                the index are passed over.
-
-        Returns:
-            Keys and scores of shape (n_queries, min(k, rows searched)).
-
-        Raises:
-            InputError: Queries of another width or not finite, or k below 1.
-        """
-        check_range("k", k, low=1, integer=True)
-        queries, norms = as_queries(vectors, self.metric, self.dim)
-        pool = self._map.pool(allowed)
-        k = min(int(k), len(self) if pool is None else len(pool))
-        if not k or not len(queries):
-            shape = (len(queries), k)
-            return Neighbours(np.empty(shape, np.int64), np.empty(shape, np.float32))
-        with threads(self.n_threads):
-            return Neighbours(*self._top(queries, norms, k, k + _MARGIN, pool))
 
     def write(self, path: Path) -> str:
         """Write the index to one file of FAISS's format, atomically.
@@ -232,6 +159,19 @@ class ExactIndex:
             raise StorageError(f"{path} is damaged: {flat.ntotal} rows, {len(index)} keys.")
         index._longest = float(row_lengths(index._rows()).max(initial=0.0))
         return index
+
+    def _take_out(self, places: IntArray) -> None:
+        """The last rows take the places of those that go, so that only these cost."""
+        rows = self._rows()
+        holes, movers = self._map.fill_from_end(places)
+        rows[holes] = rows[movers]
+        self._flat.codes.resize(len(self) * rows.shape[1] * rows.itemsize)
+        self._flat.ntotal = len(self)
+
+    def _nearest(
+        self, queries: Float32Array, norms: FloatArray, k: int, pool: IntArray | None
+    ) -> Neighbours:
+        return Neighbours(*self._top(queries, norms, k, k + _MARGIN, pool))
 
     def _top(
         self, queries: Float32Array, norms: FloatArray, k: int, width: int, pool: IntArray | None

@@ -9,28 +9,28 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, ClassVar, Self, get_args
+from typing import Any, ClassVar, Self
 
 import numpy as np
 
-from commonspace.checks import as_features, check_one_of, check_range
+from commonspace.checks import as_features, check_range
 from commonspace.errors import InputError, StorageError
 from commonspace.index.base import Neighbours
 from commonspace.index.files import read_parts, write_parts
-from commonspace.index.keys import KeyMap, as_keys, replace
+from commonspace.index.keyed import KeyedIndex
+from commonspace.index.keys import KeyMap
 from commonspace.index.vectors import Metric, as_queries, prepare, threads
-from commonspace.types import AnyArray, Float32Array, IntArray, JsonDict
+from commonspace.types import AnyArray, Float32Array, FloatArray, IntArray, JsonDict
 
 # Rows that pass through FAISS at once.
 BLOCK = 1 << 14
 TUNING_K = 10
 
 
-class SlotIndex:
-    """Approximate search in memory, under integer keys of the caller's; see the kinds.
+class SlotIndex(KeyedIndex):
+    """Approximate search in memory; see the kinds.
 
-    Searches may run in several threads at once; adding and removing need the index for
-    themselves. Of equal scores within an answer the smaller key comes first; which of many rows
+    Of equal scores within an answer the smaller key comes first; which of many rows
     of equal score are in it is FAISS's choice.
 
     Attributes:
@@ -39,7 +39,6 @@ class SlotIndex:
     """
 
     kind: ClassVar[str]
-    metrics: ClassVar[tuple[str, ...]] = get_args(Metric)
     options: ClassVar[tuple[str, ...]] = ()
     learns: ClassVar[bool] = True
     efforts: tuple[int, ...] = ()
@@ -49,25 +48,10 @@ class SlotIndex:
     def __init__(
         self, metric: Metric = "cosine", *, dim: int | None = None, n_threads: int = 1
     ) -> None:
-        check_one_of("metric", metric, self.metrics)
-        check_range("n_threads", n_threads, low=1, integer=True)
-        if dim is not None:
-            check_range("dim", dim, low=1, integer=True)
-        self.metric = metric
-        self.dim = dim
-        self.n_threads = n_threads
-        self._map = KeyMap()
+        super().__init__(metric, dim=dim, n_threads=n_threads)
         self._n_trained = 0
         self._ready = False
         self._set_before: dict[str, int] = {}
-
-    def __len__(self) -> int:
-        return self._map.n_items
-
-    @property
-    def keys(self) -> IntArray:
-        """The keys of all rows, ascending."""
-        return self._map.ascending().copy()
 
     @property
     def n_dead(self) -> int:
@@ -114,12 +98,7 @@ class SlotIndex:
         Raises:
             InputError: Keys repeat or are there already, or the vectors do not fit.
         """
-        new = as_keys(keys)
-        rows = as_features(vectors, where="vectors to add", n_features=self.dim)
-        if len(new) != len(rows):
-            raise InputError(f"keys: expected {len(rows)} (one a vector), got {len(new)}.")
-        self._map.check_new(new)
-        rows, _ = prepare(rows, self.metric, where="vectors to add")
+        new, rows, _ = self._new_rows(keys, vectors)
         if not len(rows):
             return
         if not self._ready:
@@ -129,22 +108,6 @@ class SlotIndex:
                 self._append(rows[at : at + BLOCK], len(self._map))
                 self._map.append(new[at : at + BLOCK])
 
-    def update(self, keys: Any, vectors: Any) -> None:
-        """Put rows in the place of those of the same keys, where there are any."""
-        replace(self, keys, vectors)
-
-    def remove(self, keys: Any) -> int:
-        """Remove the rows of these keys; keys that are not there are passed over.
-
-        Returns:
-            How many rows were removed.
-        """
-        gone = np.unique(self._map.places(as_keys(keys)))
-        if len(gone):
-            self._erase(gone)
-            self._map.bury(gone)
-        return len(gone)
-
     def compacted(self) -> Self:
         """Return an index of the same rows and the same learning, without empty slots."""
         fresh = self._like()
@@ -153,35 +116,6 @@ class SlotIndex:
                 fresh._place(content, len(fresh._map))
                 fresh._map.append(self._map.keys[slots])
         return fresh
-
-    def search(self, vectors: Any, k: int = 10, *, allowed: Any = None) -> Neighbours:
-        """Return the best rows that are found for each query, best first.
-
-        Args:
-            vectors: The queries, shape (n_queries, dim).
-            k: How many rows for each; fewer come back where there are fewer.
-            allowed: Keys to search among, shape (n,); None searches all. Keys that are not in
-                the index are passed over.
-
-        Returns:
-            Keys and scores of shape (n_queries, min(k, rows searched)).
-
-        Raises:
-            InputError: Queries of another width or not finite, or k below 1.
-        """
-        check_range("k", k, low=1, integer=True)
-        queries, _ = as_queries(vectors, self.metric, self.dim)
-        pool = self._map.pool(allowed)
-        k = min(int(k), len(self) if pool is None else len(pool))
-        if not k or not len(queries):
-            shape = (len(queries), k)
-            return Neighbours(np.empty(shape, np.int64), np.empty(shape, np.float32))
-        with threads(self.n_threads):
-            scores, slots = self._scan(queries, k, pool)
-            if slots[:, -1].min() < 0:
-                short = np.flatnonzero(slots[:, -1] < 0)
-                scores[short], slots[short] = self._scan(queries[short], k, pool, whole=True)
-        return self._answer(slots, scores)
 
     def tune(self, queries: Any, recall: float, *, own: Any = None) -> float:
         """Set ``effort`` to the least with which queries find enough of their true neighbours.
@@ -256,6 +190,19 @@ class SlotIndex:
 
     def _arguments(self) -> JsonDict:
         return {name: value for name, value in self.settings.items() if name != "kind"}
+
+    def _take_out(self, places: IntArray) -> None:
+        self._erase(places)
+        self._map.bury(places)
+
+    def _nearest(
+        self, queries: Float32Array, norms: FloatArray, k: int, pool: IntArray | None
+    ) -> Neighbours:
+        scores, slots = self._scan(queries, k, pool)
+        if slots[:, -1].min() < 0:
+            short = np.flatnonzero(slots[:, -1] < 0)
+            scores[short], slots[short] = self._scan(queries[short], k, pool, whole=True)
+        return self._answer(slots, scores)
 
     def _answer(self, slots: IntArray, scores: Float32Array) -> Neighbours:
         keys = self._map.keys[slots]

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -19,6 +19,7 @@ from commonspace.store.selections import Modalities
 from commonspace.types import Float32Array, JsonDict
 
 Where = Mapping[str, Any] | None
+T = TypeVar("T")
 
 
 class Searched(Maintained):
@@ -151,13 +152,8 @@ class Searched(Maintained):
         Raises:
             NotFoundError: An id is not there in this modality.
         """
-        names = id_strings(ids)
-        check_name("modality", modality)
-        with self._reading():
-            blobs = self._items.vectors_of(names, modality)
-        self._check_there(names, blobs, modality)
-        joined = b"".join(blobs[name] for name in names)
-        stored = np.frombuffer(joined, dtype="<f4").reshape(len(names), self.space.dim)
+        blobs = self._all_of(ids, modality, self._items.vectors_of)
+        stored = np.frombuffer(b"".join(blobs), dtype="<f4").reshape(len(blobs), self.space.dim)
         return stored.astype(np.float32)
 
     def payloads(self, ids: Iterable[Any], modality: str) -> list[JsonDict]:
@@ -166,12 +162,7 @@ class Searched(Maintained):
         Raises:
             NotFoundError: An id is not there in this modality.
         """
-        names = id_strings(ids)
-        check_name("modality", modality)
-        with self._reading():
-            known = self._items.payloads_of(names, modality)
-        self._check_there(names, known, modality)
-        return [json.loads(known[name]) for name in names]
+        return [json.loads(text) for text in self._all_of(ids, modality, self._items.payloads_of)]
 
     def get(self, ids: Iterable[Any], modality: str | None = None) -> list[JsonDict]:
         """Return stored items in the order asked, an id once for each modality that has it.
@@ -194,13 +185,21 @@ class Searched(Maintained):
             found.setdefault(id_, []).append(item)
         return [item for name in names for item in found.get(name, [])]
 
-    def _check_there(self, names: Sequence[str], known: Mapping[str, Any], modality: str) -> None:
+    def _all_of(
+        self, ids: Iterable[Any], modality: str, read: Callable[[Sequence[str], str], dict[str, T]]
+    ) -> list[T]:
+        """What is stored of each id, in the order asked; raise where one is not there."""
+        names = id_strings(ids)
+        check_name("modality", modality)
+        with self._reading():
+            known = read(names, modality)
         missing = [name for name in names if name not in known]
         if missing:
             raise NotFoundError(
                 f"{self.folder}: no item {missing[0]!r} of modality {modality!r} "
                 f"({len(missing)} of {len(names)} ids are not there)."
             )
+        return [known[name] for name in names]
 
     def _ranked(self, vectors: Any, request: Request) -> Hits:
         index = self._index.current()
