@@ -42,6 +42,29 @@ def test_its_first_stage_is_the_correspondence_autoencoder(data):
     assert model.n_features("text") == 6 and model.sizes_.features == {"image": 5, "text": 5}
 
 
+def test_both_stages_match_rows_as_asked():
+    apart = make_dataset(n_items=80, n_classes=4, dims=DIMS, paired=False)["train"]
+    with pytest.raises(InputError, match="pairing='classes'"):
+        CCLLite(**TINY).fit(apart)
+    model = CCLLite(**TINY, pairing="classes").fit(apart)
+    assert model.codes_.pairing == "classes"
+
+
+def test_effort_is_that_of_both_stages(data):
+    open_ended = {**TINY, "epochs": None, "code_epochs": None}
+    half, whole = (CCLLite(**open_ended, effort=e).fit(data["train"]) for e in (0.1, 0.2))
+    for first, second in ((half.codes_, whole.codes_), (half, whole)):
+        epochs = [len(model.history_["image"]) for model in (first, second)]
+        assert abs(2 * epochs[0] - epochs[1]) <= 1 and epochs[0] > 1
+
+
+def test_validation_rows_are_those_of_both_stages(data):
+    stay, held = data["train"].split(0.2, seed=0)
+    model = CCLLite(**TINY, validation_fraction=0.0).fit(stay, held)
+    for stage in (model.codes_, model):
+        assert all(0 < row["valid_loss"] < 1 for row in stage.history_["text"])
+
+
 def test_its_loss_is_what_slow_loops_say():
     rng, rows = np.random.default_rng(0), 6
     method = CCLLite(dim=3, margin=0.8)

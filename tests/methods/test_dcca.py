@@ -38,6 +38,13 @@ def test_the_linear_step_finds_the_directions_of_cca_zoo():
         np.testing.assert_allclose(np.cov(ours.T), np.eye(6), atol=1e-3)
 
 
+def test_the_ridge_is_that_of_the_linear_step_too():
+    z = dict(zip("ab", views(widths=(6, 6)), strict=True))
+    for name, found in DCCA(dim=6, ridge=2.0)._align(z, {}).items():
+        solid = np.cov(z[name].astype(np.float64).T) + 2.0 * np.eye(6)
+        np.testing.assert_allclose(found.map.T @ solid @ found.map, np.eye(6), atol=1e-6)
+
+
 def test_linear_networks_reach_the_correlations_of_cca():
     """No linear map has more than the closed form, and training comes to within 2 % of it."""
     from cca_zoo.linear import CCA

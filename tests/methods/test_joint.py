@@ -200,6 +200,29 @@ def test_steps_and_passes_follow_rows_and_width(train):
     assert (few.epochs, few.batch_size) == (2, 7)
 
 
+def test_how_it_trains_is_as_asked(train):
+    asked = {
+        "epochs": 7,
+        "batch_size": 9,
+        "betas": (0.5, 0.9),
+        "weight_decay": 0.1,
+        "clip": 0.3,
+        "schedule": "constant",
+    }
+    draw = Own()._draw(train, np.sort(train["image"].items))
+    settings = Own(**asked)._settings(draw)
+    assert {key: getattr(settings, key) for key in asked} == asked
+    passes = [Own(effort=effort)._settings(draw).epochs for effort in (1.0, 2.0)]
+    assert abs(2 * passes[0] - passes[1]) <= 1
+
+
+def test_features_and_hidden_units_have_a_dropout_of_their_own(train):
+    branch = Own(hidden=(8, 6), input_dropout=0.1, dropout=0.4)._build("image", train.x("image"))
+    assert branch.dropout.p == 0.1
+    hidden = [layer.p for layer in branch.layers.modules() if isinstance(layer, nn.Dropout)]
+    assert hidden == [0.4, 0.4]
+
+
 @pytest.mark.parametrize("kind", [AdaMine, CMPM, Recipe])
 def test_unpaired_items_are_paired_by_class_where_asked(kind):
     data = make_dataset(n_items=160, n_classes=4, paired=False, noise=0.3)

@@ -80,6 +80,16 @@ def test_a_body_may_not_be_too_large_declared_or_not(limited):
         assert http.post("/v1/search", json={"words": "a"}).status_code == 200
 
 
+def test_a_body_that_says_it_is_too_large_is_not_waited_for(limited):
+    with (
+        limited(body_bytes=1000) as http,
+        socket.create_connection(("127.0.0.1", http.base_url.port), timeout=10) as line,
+    ):
+        head = "POST /v1/search HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+        line.sendall(f"{head}Content-Length: 2000\r\n\r\n".encode())
+        assert line.recv(4096).startswith(b"HTTP/1.1 413 ")
+
+
 def test_a_body_may_not_be_too_slow(limited):
     with (
         limited(seconds=0.2) as http,

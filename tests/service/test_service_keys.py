@@ -8,7 +8,7 @@ import pytest
 from serving import client_of, code_of, running
 
 from commonspace.errors import InputError, NotFoundError, StorageError
-from commonspace.service import KeyFile, create_app, guard
+from commonspace.service import KeyFile, Limits, create_app, guard
 from commonspace.service.run import is_loopback, serve
 
 ROW = [1.0, 0, 0, 0, 0, 0, 0, 0.5]
@@ -129,6 +129,15 @@ def test_guessing_is_slowed_down(store, keys, monkeypatch):
         answers = [http.get("/v1/collections", headers=bearer("x")) for _ in range(4)]
         assert [one.status_code for one in answers] == [401, 401, 401, 429]
         assert int(answers[-1].headers["retry-after"]) > 900
+
+
+def test_each_key_has_a_rate_of_its_own(store, keys):
+    ann, bob = bearer(keys.add("ann")), bearer(keys.add("bob"))
+    limits = Limits(rate=0.01, burst=2)
+    app = create_app(store.collection, read_only=True, keys=keys, limits=limits)
+    with running(app) as address, client_of(address) as http:
+        answers = [http.get("/v1/collections", headers=key) for key in (ann, ann, ann, bob)]
+    assert [one.status_code for one in answers] == [200, 200, 429, 200]
 
 
 def test_others_can_be_served_with_keys_alone(store, keys):

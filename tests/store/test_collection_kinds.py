@@ -162,6 +162,30 @@ def test_searches_and_writes_go_on_while_an_index_is_made(tmp_path: Path, monkey
     assert check_collection(col.folder) == []
 
 
+def test_a_write_that_meets_a_finished_index_loses_none_of_those_before(
+    tmp_path: Path, monkeypatch
+):
+    begun, go_on = threading.Event(), threading.Event()
+    original = building._tune
+
+    def slowly(index, items, wish_):
+        begun.set()
+        assert go_on.wait(20)
+        original(index, items, wish_)
+
+    with filled(tmp_path / "col", index="ivf", n_lists=4) as col:
+        ids_of(col)
+        monkeypatch.setattr(building, "_tune", slowly)
+        col.compact(wait=False)
+        assert begun.wait(20)
+        col.delete(range(10))
+        col.add(["during"], vectors(1, seed=8), modality="text")
+        go_on.set()
+        col._index._builder.wait()
+        col.add(["after"], vectors(1, seed=9), modality="text")  # and no search in between
+        assert ids_of(col) == [sorted([*map(str, range(10, 300)), "during", "after"])] * 5
+
+
 def test_an_index_with_many_empty_slots_is_made_again_by_itself(tmp_path: Path):
     with filled(tmp_path / "col", index="hnsw") as col:
         ids_of(col)
