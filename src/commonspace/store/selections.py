@@ -57,6 +57,8 @@ class Selections:
         if modality is None and not where:
             return None
         names = self.names(modality)
+        if names is not None and not where and len(names) == len(self._known):
+            return None
         condition, values = self.condition(where)
         self._forget_old()
         name = json.dumps([names, condition, values])
