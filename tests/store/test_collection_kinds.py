@@ -114,31 +114,28 @@ def test_the_automatic_kind_grows_with_the_items(tmp_path: Path, monkeypatch):
 def test_lists_that_would_be_read_in_large_part_give_way_to_exact_search(
     tmp_path: Path, monkeypatch
 ):
-    """Noise has no near neighbours: to find them, most lists are read. Groups have."""
-    monkeypatch.setattr(choice, "_FEW_NUMBERS", 50 * DIM)
+    """Noise of many dimensions has no near neighbours: to find them, most lists are read."""
+    monkeypatch.setattr(choice, "_FEW_NUMBERS", 50 * 64)
     made = []
     original = building._tune
     monkeypatch.setattr(building, "_tune", lambda *a: (made.append(a[0].kind), original(*a)))
-    with Collection.create(tmp_path / "noise", space=SPACE) as col:
-        col.add(range(300), vectors(300), modality="text")
-        col.flush()
-        assert col.index["kind"] == "exact" and made == ["ivf"]
-    for count in (300, 600):
-        with Collection.open(tmp_path / "noise") as col:
-            col.add(range(count, count + 300), vectors(300, seed=count), modality="text")
+    noise = np.random.default_rng(0).standard_normal((1700, 64))
+
+    def kind_with(folder: Path, first: int, last: int, rows: Any) -> str:
+        with Collection.open(folder) as col:
+            col.add(range(first, last), rows[first:last], modality="text")
             col.flush()
-            assert col.index["kind"] == "exact" and made == ["ivf"]
-    with Collection.open(tmp_path / "noise") as col:
-        col.add(range(900, 1600), vectors(700, seed=9), modality="text")
-        col.flush()  # more than four times as many: tried again
-        assert col.index["kind"] == "exact" and made == ["ivf", "ivf"]
-    with Collection.create(tmp_path / "groups", space=SPACE) as col:
-        groups = np.repeat(np.eye(DIM), 75, axis=0) + 0.1 * vectors(600)
-        col.add(range(600), groups, modality="text")
-        col.flush()
-        assert col.index["kind"] == "ivf"
-    with filled(tmp_path / "named", index="ivf") as col:
-        assert col.index["kind"] == "ivf"
+            return str(col.index["kind"])
+
+    for name in ("noise", "groups"):
+        Collection.create(tmp_path / name, space=Space.create(64)).close()
+    assert kind_with(tmp_path / "noise", 0, 400, noise) == "exact" and made == ["ivf"]
+    assert kind_with(tmp_path / "noise", 400, 700, noise) == "exact" and made == ["ivf"]
+    assert kind_with(tmp_path / "noise", 700, 1600, noise) == "exact" and made == ["ivf"]
+    # More than four times as many: tried again.
+    assert kind_with(tmp_path / "noise", 1600, 1700, noise) == "exact" and made == ["ivf", "ivf"]
+    groups = np.repeat(np.eye(64)[:20], 30, axis=0) + 0.02 * noise[:600]
+    assert kind_with(tmp_path / "groups", 0, 600, groups) == "ivf"
 
 
 def test_small_changes_leave_the_files_behind_and_are_caught_up_with(tmp_path: Path, monkeypatch):

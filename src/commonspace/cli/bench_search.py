@@ -1,4 +1,4 @@
-"""``bench search`` and ``bench ingest``: collections and their indexes."""
+"""``bench search``, ``bench ingest`` and ``bench open``: collections and their indexes."""
 
 from __future__ import annotations
 
@@ -24,6 +24,7 @@ def register(app: typer.Typer) -> None:
     """Add the commands."""
     app.command(epilog="Example: commonspace bench search --items 1000000 --kind ivf")(search)
     app.command(epilog="Example: commonspace bench ingest --items 20000 --kind exact")(ingest)
+    app.command("open", epilog="Example: commonspace bench open photos")(open_)
 
 
 def search(
@@ -102,3 +103,13 @@ def ingest(
         say=say,
     )
     print_benchmark(result, json)
+
+
+def open_(
+    collection: Annotated[Path, typer.Argument(help="Its folder; nothing is written to it.")],
+    json: Json = False,
+) -> None:
+    """Time opening a collection up to its first answer, with its index and as if without."""
+    from commonspace.benchmarks.opening import bench_open
+
+    print_benchmark(bench_open(collection), json)
