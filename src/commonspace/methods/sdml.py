@@ -34,6 +34,7 @@ from commonspace.methods.jobs import arrays_of, identity, in_blocks, with_arrays
 from commonspace.methods.sdml_training import (
     assemble,
     build,
+    count_to_use,
     fit_jointly,
     fit_network,
     trainings_of,
@@ -88,6 +89,8 @@ class SDML(Method):
         learning_rate: Of Adam; one number, or one a modality with "*" for all others.
         betas: Of Adam.
         members: Networks of each regularisation ("posterior"), averaged.
+        landmarks: Training rows at most, per modality, that the kernel machine beside the networks
+            compares items with ("posterior"); the model holds them. 0 does without.
         validation_fraction: Share of the training rows held back for model selection and
             calibration when `fit` gets no validation set; 0 holds none back. Each network of
             "posterior" holds back other rows, so that every row trains most of them.
@@ -132,6 +135,7 @@ class SDML(Method):
         learning_rate: float | Mapping[str, float] = 2e-3,
         betas: tuple[float, float] = (0.9, 0.99),
         members: int = 2,
+        landmarks: int = 1024,
         validation_fraction: float = 0.1,
         space: Space | None = None,
         random_state: int = 0,
@@ -151,6 +155,7 @@ class SDML(Method):
         self.learning_rate = learning_rate
         self.betas = betas
         self.members = members
+        self.landmarks = landmarks
         self.validation_fraction = validation_fraction
         self.space = space
         self.random_state = random_state
@@ -265,6 +270,8 @@ class SDML(Method):
         rates = self.learning_rate
         rate = rates.get(name, rates.get("*", 2e-3)) if isinstance(rates, Mapping) else rates
         options = self._network_options(name, space, several)
+        if "experts" in options:
+            options["landmarks"] = min(self.landmarks, count_to_use(part.labels, several))
         if self.variant == "posterior" and not part.labels.labelled.any():
             raise InputError(
                 f"modality {name!r}: SDML learns from labels, and none of its {len(part)} rows "
@@ -315,6 +322,7 @@ class SDML(Method):
         check_one_of("variant", self.variant, ("posterior", "code", "paper"))
         check_range("effort", self.effort, low=0.01, high=100)
         check_range("members", self.members, low=1, high=64, integer=True)
+        check_range("landmarks", self.landmarks, low=0, integer=True)
         check_flag("standardize", self.standardize)
         for name in ("normalize_encoder", "normalize_decoder", "squared"):
             if getattr(self, name) is not None:
