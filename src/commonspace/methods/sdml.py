@@ -57,8 +57,8 @@ class SDML(Method):
     The default, ``variant="posterior"``, learns what the paper's ``Pᵀh ≈ y`` asks for in the form
     that ranks best: ``Pᵀz`` is the calibrated posterior of the classes, so that the inner product
     of two vectors is the probability of a match; `PosteriorEncoder` has the formula. Each modality
-    averages a few networks, strongly and lightly regularised ones; each is selected and calibrated
-    on rows that it has not seen.
+    averages a few networks, strongly and lightly regularised ones, each selected and calibrated on
+    rows that it has not seen, and a kernel machine that validates by leaving one out.
 
     The published objective, for features x, labels y, encoder output h, decoder output x̂::
 
@@ -102,7 +102,8 @@ class SDML(Method):
         networks_: The trained encoder of each modality.
 
     Differs from the paper: the last epoch is replaced by the one with the smallest supervised loss
-    on validation data, as in the released code; a batch without labels has supervised term 0.
+    on validation data, as in the released code ("posterior": only where that is smaller by more
+    than a standard error); a batch without labels has supervised term 0.
 
     Example:
         >>> data = Dataset.from_arrays(

@@ -53,6 +53,8 @@ class Expert(nn.Sequential):
 class PosteriorEncoder(nn.Module):
     """Standardise, average calibrated posteriors, carry them into the space.
 
+    The experts share what `KERNEL_SHARE` leaves evenly, or all of it.
+
     Args:
         n_features: Width of the input.
         hidden: Widths of the experts' hidden layers.
