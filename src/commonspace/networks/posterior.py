@@ -128,7 +128,8 @@ class PosteriorEncoder(nn.Module):
         q_BC = torch.stack(shares).mean(dim=0)
         if self.kernel is None:
             return q_BC
-        return (1 - KERNEL_SHARE) * q_BC + KERNEL_SHARE * self.kernel(scaled_BD)
+        kernel_BC: Tensor = self.kernel(scaled_BD)
+        return (1 - KERNEL_SHARE) * q_BC + KERNEL_SHARE * kernel_BC
 
     def forward(self, x_BD: Tensor) -> Tensor:
         """Bring raw features to the common space, shape (B, dim)."""
