@@ -402,3 +402,32 @@ def test_a_fitted_vector_has_its_components_in_its_own_place(fitted_and_part):
     u = PCA(8, whiten=True).fit_transform(scaled)
     cosines = normalize(own) @ normalize(own).T
     np.testing.assert_allclose(cosines, normalize(u) @ normalize(u).T, atol=1e-3)
+
+
+def test_landmarks_are_training_rows_and_may_be_left_out():
+    data = make_dataset(n_items=60, n_classes=3, dims={"image": 6, "text": 5}, seed=4)["train"]
+    machine = cs.SDML(**SMALL, landmarks=20).fit(data).networks_["image"]
+    assert tuple(machine.kernel.landmarks.shape) == (20, 6)
+    rows = machine.standardized(torch.tensor(data.x("image")))
+    taken = np.linspace(0, len(rows) - 1, 20).astype(int)
+    np.testing.assert_allclose(machine.kernel.landmarks, rows[taken], atol=1e-6)
+    without = cs.SDML(**SMALL, landmarks=0).fit(data)
+    assert without.networks_["text"].kernel is None
+    assert not any("kernel" in key for key in without.state().parts["text"].arrays)
+    with pytest.raises(InputError, match="landmarks: expected"):
+        cs.SDML(landmarks=-1).fit(data)
+
+
+def test_a_model_of_before_the_kernel_machine_still_answers():
+    """Its options do not speak of landmarks."""
+    data = make_dataset(n_items=60, n_classes=3, dims={"image": 6}, seed=4)["train"]
+    model = cs.SDML(**SMALL, landmarks=0).fit(data)
+    state = model.state()
+    for part in state.parts.values():
+        del part.info["network"]["landmarks"]
+    meta = {
+        name: getattr(model, f"{name}_") for name in ("inputs", "encoders", "history", "training")
+    }
+    back = cs.SDML(**SMALL).restore(state, space=model.space_, meta=meta)
+    x = data.x("image")
+    np.testing.assert_array_equal(back.transform("image", x), model.transform("image", x))

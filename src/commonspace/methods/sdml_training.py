@@ -348,7 +348,7 @@ def build(n_features: int, options: JsonDict, basis: Float32Array) -> Any:
             n_classes=options["n_classes"],
             several=options["several"],
             own=options["own"],
-            landmarks=options["landmarks"],
+            landmarks=options.get("landmarks", 0),
         )
     scaling = np.zeros(n_features, np.float32), np.ones(n_features, np.float32)
     return SupervisedAutoencoder(
