@@ -26,6 +26,9 @@ DataRoot = Annotated[
     ),
 ]
 Model = Annotated[Path, typer.Argument(metavar="MODEL", help="Folder of a trained model.")]
+CollectionFolder = Annotated[
+    Path, typer.Argument(metavar="COLLECTION", help="As `commonspace index` makes it.")
+]
 
 _CONDITION = re.compile(r"(.+?)(>=|<=|>|<|=)(.*)", re.DOTALL)
 _OPERATORS = {">=": "gte", "<=": "lte", ">": "gt", "<": "lt"}

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
 
-from commonspace.cli.arguments import Json
+from commonspace.cli.arguments import CollectionFolder, Json
 from commonspace.cli.output import print_json, print_line
 
 
@@ -17,9 +16,7 @@ def register(app: typer.Typer) -> None:
 
 
 def map_(
-    collection: Annotated[
-        Path, typer.Argument(metavar="COLLECTION", help="As `commonspace index` makes it.")
-    ],
+    collection: CollectionFolder,
     points: Annotated[int, typer.Option(min=3, help="Items to draw at most.")] = 2000,
     projection: Annotated[
         Literal["pca", "tsne", "umap"], typer.Option(help="How 2 dimensions are made of many.")
