@@ -31,7 +31,13 @@ from commonspace.disk import sha256_bytes
 from commonspace.errors import InputError
 from commonspace.methods.base import Method, MethodState, PartState
 from commonspace.methods.jobs import arrays_of, identity, in_blocks, with_arrays
-from commonspace.methods.sdml_training import build, fit_jointly, fit_network
+from commonspace.methods.sdml_training import (
+    assemble,
+    build,
+    fit_jointly,
+    fit_network,
+    trainings_of,
+)
 from commonspace.space import Space
 from commonspace.training import Run, derive_seed, run_all
 from commonspace.types import BoolArray, Float32Array, JsonDict
@@ -193,11 +199,18 @@ class SDML(Method):
         self.options_ = {name: job["options"] for name, job in jobs.items()}
 
     def _fit_apart(self, jobs: dict[str, JsonDict], run: Run) -> dict[str, Any]:
-        calls = {
-            name: {"job": job, "checkpoint": run.checkpoint(name, _digest(run, [job]))}
-            for name, job in jobs.items()
+        apart = {name: trainings_of(job) for name, job in jobs.items()}
+        calls, bars = {}, {}
+        for name, trainings in apart.items():
+            digest = _digest(run, [jobs[name]])
+            for key, job in trainings.items():
+                calls[key] = {"job": job, "checkpoint": run.checkpoint(key, f"{digest} {key}")}
+                bars[key] = name
+        done = run_all(fit_network, calls, run, epochs=self.epochs or 1, bars=bars)
+        return {
+            name: assemble(jobs[name], {key: done[key] for key in trainings})
+            for name, trainings in apart.items()
         }
-        return run_all(fit_network, calls, run, epochs=self.epochs or 1)
 
     def _fit_jointly(self, jobs: dict[str, JsonDict], run: Run) -> tuple[dict[str, Any], Any]:
         parts = list(jobs.values())

@@ -115,6 +115,7 @@ def run_all(
     run: Run,
     *,
     epochs: int,
+    bars: Mapping[str, str] | None = None,
 ) -> dict[str, Result]:
     """Call ``function(**arguments, callbacks=...)`` for every job, in parallel where it pays.
 
@@ -125,6 +126,7 @@ def run_all(
         jobs: Arguments of each call, by the name of the training.
         run: How many at once, and who watches.
         epochs: Of each training, for the progress bars.
+        bars: Of which bar a training is a part; None gives each its own.
 
     Returns:
         The results by name, in the order of ``jobs``.
@@ -132,7 +134,7 @@ def run_all(
     if run.engine == "ray":
         connect(run.address)
     n_jobs = min(run.jobs or _worthwhile(jobs), len(jobs))
-    with Board(list(jobs), epochs=epochs, show=run.progress) as board:
+    with Board(bars or list(jobs), epochs=epochs, show=run.progress) as board:
         callbacks = run.all_callbacks(board if run.progress else None)
         if run.engine == "ray":
             results = _on_ray(function, list(jobs.values()), callbacks, run.jobs)
@@ -178,12 +180,18 @@ def _largest_first(jobs: Sequence[Mapping[str, Any]]) -> list[int]:
 
 def _worthwhile(jobs: Mapping[str, Mapping[str, Any]]) -> int:
     """One job where all are small: a worker process takes seconds to import torch."""
-    return 1 if sum(map(_size, jobs.values())) < SMALL else available_cores()
+    return 1 if _size(jobs) < SMALL else available_cores()
 
 
 def _size(arguments: Mapping[str, Any]) -> int:
     """Numbers in the arrays of the arguments, at any depth: the time of a training follows it."""
-    return sum(
-        _size(value) if isinstance(value, Mapping) else int(getattr(value, "size", 0))
-        for value in arguments.values()
-    )
+    return sum(_sizes(arguments).values())
+
+
+def _sizes(arguments: Mapping[str, Any]) -> dict[int, int]:
+    """Of each array its size: trainings of the same rows have them once."""
+    found: dict[int, int] = {}
+    for value in arguments.values():
+        deeper = _sizes(value) if isinstance(value, Mapping) else None
+        found |= {id(value): int(getattr(value, "size", 0))} if deeper is None else deeper
+    return found
