@@ -103,12 +103,7 @@ def each_call(
                 return
             for ended in ray.wait(list(waiting))[0]:
                 number = waiting.pop(ended)
-                try:
-                    yield number, _result(ray, ended, retries)
-                except WorkerLostError:
-                    if when_lost is None:
-                        raise
-                    yield number, when_lost(number)
+                yield number, _result(ray, ended, number, when_lost)
     finally:
         for left in waiting:
             ray.cancel(left, force=True)
@@ -189,13 +184,14 @@ def _here(
     return function(**arguments)
 
 
-def _result(ray: Any, ended: Any, retries: int) -> Any:
+def _result(ray: Any, ended: Any, number: int, when_lost: Callable[[int], Result] | None) -> Result:
     try:
-        return ray.get(ended)
+        result: Result = ray.get(ended)
+        return result
     except ray.exceptions.RayTaskError as error:
         raise error.cause from error
     except ray.exceptions.RayError as error:
+        if when_lost is not None:
+            return when_lost(number)
         reason = str(error).strip().splitlines()[0]
-        raise WorkerLostError(
-            f"the Ray worker of a call was lost {retries + 1} times. The last: {reason}"
-        ) from error
+        raise WorkerLostError(f"the Ray cluster lost every worker of a call: {reason}") from error

@@ -131,51 +131,42 @@ def run_all(
     Returns:
         The results by name, in the order of ``jobs``.
     """
-    if run.engine == "ray":
-        connect(run.address)
     n_jobs = min(run.jobs or _worthwhile(jobs), len(jobs))
     with Board(bars or list(jobs), epochs=epochs, show=run.progress) as board:
         callbacks = run.all_callbacks(board if run.progress else None)
+        calls = [{**arguments, "callbacks": callbacks} for arguments in jobs.values()]
         if run.engine == "ray":
-            results = _on_ray(function, list(jobs.values()), callbacks, run.jobs)
+            results = _on_ray(function, calls, run)
         elif n_jobs == 1:
-            results = [function(**arguments, callbacks=callbacks) for arguments in jobs.values()]
+            results = [function(**arguments) for arguments in calls]
         else:
-            results = _parallel(function, list(jobs.values()), callbacks, n_jobs)
+            results = _in_processes(function, calls, n_jobs)
     return dict(zip(jobs, results, strict=True))
 
 
-def _parallel(
-    function: Callable[..., Result],
-    jobs: Sequence[Mapping[str, Any]],
-    callbacks: Sequence[Callback],
-    n_jobs: int,
+def _in_processes(
+    function: Callable[..., Result], calls: Sequence[Mapping[str, Any]], n_jobs: int
 ) -> list[Result]:
     from joblib import Parallel, delayed
 
-    order = _largest_first(jobs)
-    calls = (delayed(function)(**jobs[i], callbacks=callbacks) for i in order)
-    done = Parallel(n_jobs=n_jobs, inner_max_num_threads=1)(calls)
-    results = dict(zip(order, done, strict=True))
-    return [results[i] for i in range(len(jobs))]
+    order = _largest_first(calls)
+    pool = Parallel(n_jobs=n_jobs, inner_max_num_threads=1)
+    done = dict(zip(order, pool(delayed(function)(**calls[i]) for i in order), strict=True))
+    return [done[i] for i in range(len(calls))]
 
 
 def _on_ray(
-    function: Callable[..., Result],
-    jobs: Sequence[Mapping[str, Any]],
-    callbacks: Sequence[Callback],
-    n_jobs: int | None,
+    function: Callable[..., Result], calls: Sequence[Mapping[str, Any]], run: Run
 ) -> list[Result]:
-    order = _largest_first(jobs)
-    calls = ({**jobs[i], "callbacks": callbacks} for i in order)
-    done = dict(each_call(function, calls, at_once=n_jobs))
-    results = {i: done[number] for number, i in enumerate(order)}
-    return [results[i] for i in range(len(jobs))]
+    connect(run.address)
+    order = _largest_first(calls)
+    done = dict(each_call(function, (calls[i] for i in order), at_once=run.jobs))
+    return [done[order.index(i)] for i in range(len(calls))]
 
 
-def _largest_first(jobs: Sequence[Mapping[str, Any]]) -> list[int]:
+def _largest_first(calls: Sequence[Mapping[str, Any]]) -> list[int]:
     """The order of starting, so that no long training starts when the others have ended."""
-    return sorted(range(len(jobs)), key=lambda i: -_size(jobs[i]))
+    return sorted(range(len(calls)), key=lambda i: -_size(calls[i]))
 
 
 def _worthwhile(jobs: Mapping[str, Mapping[str, Any]]) -> int:
