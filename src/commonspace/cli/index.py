@@ -8,7 +8,16 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from commonspace.cli.arguments import CollectionFolder, Data, DataRoot, Json, Model
+from commonspace.cli.arguments import (
+    Address,
+    CollectionFolder,
+    Data,
+    DataRoot,
+    EngineName,
+    Json,
+    Model,
+    join_engine,
+)
 from commonspace.cli.data import describe_splits
 from commonspace.cli.encoding import (
     Cache,
@@ -43,6 +52,8 @@ def encode(
     data: Data,
     out: Annotated[Path, typer.Option(metavar="DATA2", help="Folder for the vectors.")],
     jobs: Jobs = None,
+    engine: EngineName = "local",
+    address: Address = None,
     cache: Cache = None,
     cached: KeepFeatures = True,
     strict: Strict = False,
@@ -54,8 +65,11 @@ def encode(
     from commonspace.store.models import load
     from commonspace.store.pipelines import encode_dataset
 
+    where = join_engine(engine, address)
     splits = load_dataset(data, root=data_root)
-    with encode_run(cache=cache, keep=cached, strict=strict, jobs=jobs) as run:
+    with encode_run(
+        cache=cache, keep=cached, strict=strict, jobs=jobs, engine=where, address=address
+    ) as run:
         encoded = encode_dataset(load(model), splits, run=run)
     encoded.save(out)
     missing = left_out(splits, run)
@@ -89,6 +103,8 @@ def index(
         float | None, typer.Option(min=0, max=1, help="Share of true neighbours to find.")
     ] = None,
     jobs: Jobs = None,
+    engine: EngineName = "local",
+    address: Address = None,
     cache: Cache = None,
     cached: KeepFeatures = True,
     strict: Strict = False,
@@ -111,12 +127,21 @@ def index(
     from commonspace.store.models import load
     from commonspace.store.pipelines import index_dataset
 
+    where = join_engine(engine, address)
     whole = load_dataset(data, root=data_root)
     held_back = None if calibrate is None else whole[calibrate]
     splits, fitted = _chosen(whole, split), load(model)
     start, seen = time.perf_counter(), []
     with (
-        encode_run(cache=cache, keep=cached, strict=strict, jobs=jobs, show=False) as run,
+        encode_run(
+            cache=cache,
+            keep=cached,
+            strict=strict,
+            jobs=jobs,
+            show=False,
+            engine=where,
+            address=address,
+        ) as run,
         progress_bar("indexing") as bar,
     ):
 
