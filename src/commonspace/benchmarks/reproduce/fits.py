@@ -51,4 +51,4 @@ class SideBySide:
 
 def _unit(z_NE: Float32Array) -> Float32Array:
     norms_N1 = np.linalg.norm(z_NE, axis=1, keepdims=True)
-    return np.divide(z_NE, norms_N1, out=np.zeros_like(z_NE), where=norms_N1 > 0)
+    return np.asarray(np.divide(z_NE, norms_N1, out=np.zeros_like(z_NE), where=norms_N1 > 0))
