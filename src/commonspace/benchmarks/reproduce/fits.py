@@ -15,9 +15,9 @@ from commonspace.types import Float32Array, JsonDict
 class SideBySide:
     """Fits of one method that differ in their random state, their unit vectors side by side.
 
-    The cosine of two such vectors is the mean of the cosines of the fits; a fit that gives a zero
-    vector counts as a cosine of 0. Every method can be averaged so, whatever it learned: the spaces
-    of the fits need not be the same.
+    The cosine of two such vectors is the mean of the cosines of the fits, where none of them gives
+    a zero vector; one that does adds nothing. Every method can be averaged so, whatever it learned:
+    the fits need not share a space.
 
     Args:
         method: Unfitted. It stays so.
@@ -51,4 +51,4 @@ class SideBySide:
 
 def _unit(z_NE: Float32Array) -> Float32Array:
     norms_N1 = np.linalg.norm(z_NE, axis=1, keepdims=True)
-    return np.divide(z_NE, norms_N1, out=np.zeros_like(z_NE), where=norms_N1 > 0)
+    return np.asarray(np.divide(z_NE, norms_N1, out=np.zeros_like(z_NE), where=norms_N1 > 0))
