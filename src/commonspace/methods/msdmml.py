@@ -54,7 +54,7 @@ class MSDMML(Method):
     the proportion of λ2 for the first to λ3 for each other one.
 
     The default standardises its inputs and regularises; `MSDMML.paper` sets everything as
-    published, and `MSDMML.bin` is the ablation without degrees of similarity.
+    published, and `MSDMML.bin`, `inter` and `intra` are its ablations.
 
     Args:
         dim: Dimensions of the common space.
@@ -208,6 +208,16 @@ class MSDMML(Method):
     def bin(cls, **changes: Any) -> Self:
         """The ablation of section 4.5: similarity is yes or no."""
         return cls(**{"ablation": "bin", **changes})
+
+    @classmethod
+    def inter(cls, **changes: Any) -> Self:
+        """The ablation of section 4.5: pairs of different modalities alone."""
+        return cls(**{"ablation": "inter", **changes})
+
+    @classmethod
+    def intra(cls, **changes: Any) -> Self:
+        """The ablation of section 4.5: pairs within each modality alone."""
+        return cls(**{"ablation": "intra", **changes})
 
     def _fit(self, train: Dataset, valid: Dataset | None, run: Run) -> None:
         check_settings(self)
