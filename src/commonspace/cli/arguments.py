@@ -10,7 +10,6 @@ from typing import Annotated, Any
 
 import typer
 
-from commonspace.checks import check_one_of
 from commonspace.cluster import ENGINES, Engine, check_address, connect
 from commonspace.errors import InputError
 
@@ -53,6 +52,8 @@ def join_engine(name: str, address: str | None) -> Engine:
         InputError: There is no such engine, or the address is none of its.
         ServiceError: The cluster does not answer.
     """
+    from commonspace.checks import check_one_of
+
     check_one_of("--engine", name, ENGINES)
     check_address(name, address)
     if name == "ray":

@@ -240,6 +240,7 @@ class Quantizer:
             return 0.0
         if self.weight is not None:
             return float(self.weight)
+        candidates: tuple[float, ...]
         if valid is not None and len(valid[0]) >= FEWEST:
             rows = some_rows(np.arange(len(x_NE)), MOST_LEARNED, seed=self.random_state)
             found = some_rows(np.arange(len(valid[0])), MOST_HELD, seed=self.random_state)
