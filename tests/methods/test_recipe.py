@@ -306,6 +306,17 @@ def test_best_trains_five_networks_of_each_kind():
     check_finite(model, data)
 
 
+def test_one_regularisation_alone_has_its_networks_alone():
+    x, y = pair()
+    data = Dataset.from_arrays(x, y)
+    both = cs.SDML(**{**SMALL, "members": 1}).fit(data).networks_["image"].experts
+    one = cs.SDML(**{**SMALL, "members": 1}, regularization="light").fit(data)
+    assert list(one.networks_["image"].experts) == ["light0"]
+    assert sorted(both) == ["light0", "strong0"]
+    with pytest.raises(InputError, match="regularization: expected one of 'both', 'strong', 'lig"):
+        cs.SDML(regularization="none").fit(data)
+
+
 def test_the_projection_of_a_vector_is_a_posterior():
     x, y = pair()
     data = Dataset.from_arrays(x, y)

@@ -89,6 +89,8 @@ class SDML(Method):
         learning_rate: Of Adam; one number, or one a modality with "*" for all others.
         betas: Of Adam.
         members: Networks of each regularisation ("posterior"), averaged.
+        regularization: "both", or networks of the "strong" or of the "light" one alone: with
+            ``members=1``, one network a modality.
         landmarks: Training rows at most, per modality, that the kernel machine beside the networks
             compares items with ("posterior"); the model holds them. 0 does without.
         validation_fraction: Share of the training rows held back for model selection and
@@ -136,6 +138,7 @@ class SDML(Method):
         learning_rate: float | Mapping[str, float] = 2e-3,
         betas: tuple[float, float] = (0.9, 0.99),
         members: int = 2,
+        regularization: Literal["both", "strong", "light"] = "both",
         landmarks: int = 1024,
         validation_fraction: float = 0.1,
         space: Space | None = None,
@@ -156,6 +159,7 @@ class SDML(Method):
         self.learning_rate = learning_rate
         self.betas = betas
         self.members = members
+        self.regularization = regularization
         self.landmarks = landmarks
         self.validation_fraction = validation_fraction
         self.space = space
@@ -255,9 +259,14 @@ class SDML(Method):
             train.held_back(
                 self.validation_fraction, seed=derive_seed(self.random_state, "held back", key)
             )
-            for key in _experts(self.members)
+            for key in self._experts()
         ]
         return {name: np.stack([mask[name] for mask in masks]) for name in train}
+
+    def _experts(self) -> dict[str, JsonDict]:
+        """Regularisation of each network of a modality."""
+        keys = EXPERTS if self.regularization == "both" else (self.regularization,)
+        return {f"{key}{i}": EXPERTS[key] for i in range(self.members) for key in keys}
 
     def _job(
         self,
@@ -305,7 +314,7 @@ class SDML(Method):
             "n_classes": space.n_classes,
         }
         if self.variant == "posterior":
-            own, experts = list(space.place(name)), _experts(self.members)
+            own, experts = list(space.place(name)), self._experts()
             return {**shared, "several": several, "own": own, "experts": experts}
         code = self.variant == "code"
         return {
@@ -323,6 +332,7 @@ class SDML(Method):
         check_one_of("variant", self.variant, ("posterior", "code", "paper"))
         check_range("effort", self.effort, low=0.01, high=100)
         check_range("members", self.members, low=1, high=64, integer=True)
+        check_one_of("regularization", self.regularization, ("both", *EXPERTS))
         check_range("landmarks", self.landmarks, low=0, integer=True)
         check_flag("standardize", self.standardize)
         for name in ("normalize_encoder", "normalize_decoder", "squared"):
@@ -363,10 +373,6 @@ class SDML(Method):
             basis = _basis(self.space_, options["n_classes"])
             network = build(self.inputs_[name], options, basis)
             self.networks_[name] = with_arrays(network, part.arrays)
-
-
-def _experts(members: int) -> dict[str, JsonDict]:
-    return {f"{key}{i}": EXPERTS[key] for i in range(members) for key in EXPERTS}
 
 
 def _basis(space: Space, n_classes: int) -> Float32Array:
