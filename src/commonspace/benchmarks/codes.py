@@ -332,7 +332,7 @@ def _row(
     whole: Sequence[JsonDict],
 ) -> JsonDict:
     values: AnyArray = np.array([cell["mean_ap"] for cell in found])
-    of = [cell.get("float_ap", cell["mean_ap"]) for cell in whole]
+    of: AnyArray = np.array([cell.get("float_ap", cell["mean_ap"]) for cell in whole])
     speeds = [cell["items_per_second"] for cell in found if "items_per_second" in cell]
     return {
         "set": name,
@@ -342,8 +342,8 @@ def _row(
         "seeds": len(found),
         "mean_ap": float(values.mean()),
         "sd": float(values.std(ddof=1 if len(values) > 1 else 0)),
-        "float_ap": float(np.mean(of)),
-        "of_float": float((values / np.array(of)).mean()),
+        "float_ap": float(of.mean()),
+        "of_float": float((values / of).mean()),
         "items_per_second": float(np.median(speeds)) if speeds else None,
         **({"rows": found[0]["rows"]} if "rows" in found[0] else {}),
     }

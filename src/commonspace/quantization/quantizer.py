@@ -245,6 +245,7 @@ class Quantizer:
             return 0.0
         if self.weight is not None:
             return float(self.weight)
+        candidates: Sequence[float]
         if sum(len(x) for x, _ in valid) >= FEWEST:
             rows = some_rows(np.arange(len(x_NE)), MOST_LEARNED, seed=self.random_state)
             held, candidates, margin = valid, UNSEEN_WEIGHTS, 0.0
