@@ -78,7 +78,9 @@ def encode(
 def index(
     model: Model,
     data: Data,
-    out: Annotated[Path, typer.Option(metavar="COLLECTION", help="Folder of the collection.")],
+    out: Annotated[
+        str, typer.Option(metavar="COLLECTION", help="Folder, or address as milvus://HOST/NAME.")
+    ],
     split: Annotated[str, typer.Option(help="A split, or all.")] = "all",
     batch: Annotated[int, typer.Option(min=1, help="Items a transaction.")] = 1024,
     kind: Annotated[
@@ -156,7 +158,7 @@ def index(
         collection.flush()
         stale = {name: len(ids) for name, ids in collection.stale(fitted).items()}
         result: JsonDict = {
-            "collection": str(out),
+            "collection": collection.place,
             "space": collection.space.fingerprint,
             "added": seen[-1] - seen[0] - len(run.broken),
             "already_there": seen[0],
@@ -177,8 +179,9 @@ def index(
     if stale:
         print_line(f"by older encoders: {_counts(stale)}; --restale encodes them again")
     return print_line(
-        f"{out}: {result['added']} items added, {result['already_there']} already there, "
-        f"index {result['index']['kind']}, {result['seconds']} s"
+        f"{result['collection']}: {result['added']} items added, "
+        f"{result['already_there']} already there, index {result['index']['kind']}, "
+        f"{result['seconds']} s"
     )
 
 
@@ -195,14 +198,20 @@ def _counts(items: dict[str, int]) -> str:
 
 def check(
     collection: Annotated[
-        Path, typer.Argument(metavar="COLLECTION", help="As `commonspace index` makes it.")
+        str, typer.Argument(metavar="COLLECTION", help="As `commonspace index` makes it.")
     ],
     json: Json = False,
 ) -> None:
     """Look for damage: of the file, of any vector, of the index; exit with 2 if there is any."""
+    from commonspace.store.collection import Collection
     from commonspace.store.copying import check_collection
+    from commonspace.store.milvus import is_address
 
-    problems = check_collection(collection)
+    if is_address(collection):
+        with Collection.open(collection, read_only=True) as items:
+            problems = items.verify()
+    else:
+        problems = check_collection(collection)
     if json:
         print_json({"collection": str(collection), "ok": not problems, "problems": problems})
     else:
@@ -215,7 +224,7 @@ def check(
 
 def search(
     collection: Annotated[
-        Path, typer.Argument(metavar="COLLECTION", help="As `commonspace index` makes it.")
+        str, typer.Argument(metavar="COLLECTION", help="As `commonspace index` makes it.")
     ],
     text: Annotated[str | None, typer.Option(help="Search by a text.")] = None,
     image: Annotated[Path | None, typer.Option(metavar="FILE", help="Search by a picture.")] = None,
