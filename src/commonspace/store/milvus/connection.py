@@ -14,7 +14,8 @@ from commonspace.types import JsonDict
 
 MOST_ROWS = 16_384
 """Rows that Milvus answers with at most."""
-_MOST_BYTES = 8 << 20  # of one request; servers refuse 64 MB
+MOST_BYTES = 8 << 20
+"""Bytes of one request; servers refuse 64 MB."""
 _MOST_KEYS = 4096
 _TIMEOUT = 10.0  # seconds to connect
 # They log, with a traceback, what they also raise.
@@ -63,7 +64,7 @@ class Connection:
 
     def upsert(self, name: str, rows: Iterable[JsonDict], *, row_bytes: int) -> None:
         """Write rows in the place of those of the same keys."""
-        for some in in_pieces(rows, max(1, _MOST_BYTES // row_bytes)):
+        for some in in_pieces(rows, max(1, MOST_BYTES // row_bytes)):
             self("upsert", name, some)
 
     def get(self, name: str, keys: Sequence[str], fields: Sequence[str]) -> list[JsonDict]:
