@@ -6,6 +6,7 @@ Needs Debian's packages chromium and chromium-driver; without them every test he
 from __future__ import annotations
 
 import json
+import math
 import re
 import shutil
 import time
@@ -144,7 +145,7 @@ def measured(tmp_path_factory) -> Iterator[str]:
                 for row in range(60)
             ]
             col.add(range(60), z, modality=modality, payloads=payloads)
-        rising = np.array([-1.0, 1.0]), np.array([0.0, 1.0])
+        rising = np.array([-1.0, 1.0]), np.array([-4.0, 8.0])
         pairs = product(("sound", "text"), repeat=2)
         col.calibrate(MatchCalibration(dict.fromkeys(pairs, rising)))
     write_map(folder)
@@ -251,8 +252,9 @@ def test_more_like_this_says_how_probable(page, measured):
     cards = page.cards()
     assert len(cards) == 23
     for card in cards:
-        share, cosine = re.search(r"(\d+) % match\D*?(-?\d\.\d+)", card).groups()
-        assert abs(int(share) - 50 * (1 + float(cosine))) <= 1
+        share, cosine = re.search(r"([\d.]+) % match\D*?(-?\d\.\d+)", card).groups()
+        log_odds = 8.0 - 12.0 * math.acos(float(cosine)) / math.pi
+        assert abs(float(share) - 100 / (1 + math.exp(-log_odds))) <= 1
     assert page.run("document.activeElement.id") == "results-title"
     assert "like" in page.run("location.hash")
     page.find("#more").click()
