@@ -188,7 +188,7 @@ def test_searches_and_writes_go_on_while_an_index_is_made(tmp_path: Path, monkey
         there = sorted([*map(str, range(60, 299)), "new"])
         assert ids_of(col) == [there] * 5 and col.index["empty_slots"] == 61
         go_on.set()
-        col._index._builder.wait()
+        col._engine.index._builder.wait()
         assert ids_of(col) == [there] * 5
         assert col.index["empty_slots"] == 1  # the one that was deleted meanwhile
     assert check_collection(col.folder) == []
@@ -213,7 +213,7 @@ def test_a_write_that_meets_a_finished_index_loses_none_of_those_before(
         col.delete(range(10))
         col.add(["during"], vectors(1, seed=8), modality="text")
         go_on.set()
-        col._index._builder.wait()
+        col._engine.index._builder.wait()
         col.add(["after"], vectors(1, seed=9), modality="text")  # and no search in between
         assert ids_of(col) == [sorted([*map(str, range(10, 300)), "during", "after"])] * 5
 
@@ -222,8 +222,8 @@ def test_an_index_with_many_empty_slots_is_made_again_by_itself(tmp_path: Path):
     with filled(tmp_path / "col", index="hnsw") as col:
         ids_of(col)
         col.delete(range(150))
-        assert col._index._builder is not None
-        col._index._builder.wait()
+        assert col._engine.index._builder is not None
+        col._engine.index._builder.wait()
         assert (
             col.index["empty_slots"] == 0 and ids_of(col) == [sorted(map(str, range(150, 300)))] * 5
         )
@@ -273,7 +273,7 @@ def test_a_quantizer_is_kept_with_the_truth(tmp_path: Path, kind, bits):
     with Collection.open(col.folder, read_only=True) as again:
         hits = again.search(vectors(4), k=9)
         assert (hits.ids.tolist(), hits.scores.tobytes()) == want
-        kept = again._index.wish.quantizer
+        kept = again._engine.index.wish.quantizer
         np.testing.assert_array_equal(kept.D_, quantizer.D_)
         assert kept.beam == 2
 
