@@ -14,7 +14,7 @@ from commonspace.errors import InputError
 from commonspace.evaluation import chance
 from commonspace.methods.calibration import calibrated_error, fit_temperature
 from commonspace.methods.sdml import EXPERTS, RELEASED_RATES
-from commonspace.methods.sdml_training import PosteriorPart
+from commonspace.methods.sdml_training import PosteriorPart, assemble, fit_network, trainings_of
 from commonspace.networks.posterior import FILL
 from commonspace.training import Run
 
@@ -199,6 +199,71 @@ def test_serial_and_parallel_and_one_by_one_are_the_same_bits(label_kind):
         np.testing.assert_array_equal(grown.transform(name, test.x(name)), z)
 
 
+class StopError(RuntimeError):
+    pass
+
+
+class StopAfter:
+    """Stop in an epoch of one training; note all epochs."""
+
+    def __init__(self, name: str, epoch: int) -> None:
+        self.at, self.seen = (name, epoch), []
+
+    def on_epoch(self, name, epoch, epochs, metrics):
+        self.seen.append((name, epoch))
+        if (name, epoch) == self.at:
+            raise StopError
+
+
+def test_every_network_is_a_training_that_goes_on_where_it_stood(tmp_path):
+    train = make_dataset(n_items=60, n_classes=3, dims={"image": 8, "text": 6})["train"]
+    whole = cs.SDML(**SMALL).fit(train)
+    stop, watch = StopAfter("text/light0", 2), StopAfter("nothing", 0)
+    with pytest.raises(StopError):
+        cs.SDML(**SMALL).fit(train, run=Run(jobs=1, checkpoints=tmp_path, callbacks=(stop,)))
+    run = Run(jobs=1, checkpoints=tmp_path, callbacks=(watch,))
+    resumed = cs.SDML(**SMALL).fit(train, run=run)
+    networks = [
+        f"{name}/{key}" for name in train for key in ("strong0", "light0", "strong1", "light1")
+    ]
+    assert stop.seen + watch.seen == [(key, epoch) for key in networks for epoch in (1, 2, 3)]
+    assert resumed.history_ == whole.history_
+    for name, z in vectors(whole, train).items():
+        np.testing.assert_array_equal(resumed.transform(name, train.x(name)), z)
+
+
+def test_networks_of_a_modality_share_passes_and_batches_and_nothing_else():
+    """Three of them train beside one that knows nothing of them, and it learns the same."""
+    train = make_dataset(n_items=60, n_classes=3, dims={"image": 8}, seed=3)["train"]
+    model = cs.SDML(**{**SMALL, "epochs": None, "effort": 0.05})
+    job = model._jobs(train, None, cs.Space.create(128, train.classes).with_modalities(train))[
+        "image"
+    ]
+    trainings = trainings_of(job)
+    assert len({one["seed"] for one in trainings.values()}) == len(trainings) == 4
+    assert len({(one["epochs"], one["batch_size"]) for one in trainings.values()}) == 1
+    np.testing.assert_array_equal(
+        np.concatenate([one["held"] for one in trainings.values()]), job["held"]
+    )
+    done = {key: fit_network(job=one, checkpoint=None) for key, one in trainings.items()}
+    encoder, history = assemble(job, done)
+    x = torch.tensor(train.x("image"))
+    with torch.inference_mode():
+        alone = [network.posterior(network.standardized(x)) for network, _ in done.values()]
+        together = encoder.posterior(encoder.standardized(x))
+    np.testing.assert_allclose(together, torch.stack(alone).mean(dim=0), atol=1e-6)
+    assert [row["epoch"] for row in history] == list(
+        range(1, trainings["image/light1"]["epochs"] + 1)
+    )
+    for at, row in enumerate(history):
+        losses = {key: rows[at]["valid_loss"] for key, (_, rows) in done.items()}
+        assert {key: row[f"valid_loss/{key}"] for key in losses} == losses
+        assert row["valid_loss"] == pytest.approx(np.mean(list(losses.values())))
+        assert row["train_loss"] == pytest.approx(
+            sum(r[at]["train_loss"] for _, r in done.values())
+        )
+
+
 def test_what_is_learned_does_not_depend_on_the_threads_around_it():
     data = make_dataset(n_items=60, n_classes=3)
     before, first = torch.get_num_threads(), cs.SDML(**SMALL).fit(data["train"])
@@ -239,6 +304,17 @@ def test_best_trains_five_networks_of_each_kind():
     first, second = (encoder.experts[f"strong{i}"][-1][0].weight for i in (0, 1))
     assert not np.allclose(first.detach(), second.detach())
     check_finite(model, data)
+
+
+def test_one_regularisation_alone_has_its_networks_alone():
+    x, y = pair()
+    data = Dataset.from_arrays(x, y)
+    both = cs.SDML(**{**SMALL, "members": 1}).fit(data).networks_["image"].experts
+    one = cs.SDML(**{**SMALL, "members": 1}, regularization="light").fit(data)
+    assert list(one.networks_["image"].experts) == ["light0"]
+    assert sorted(both) == ["light0", "strong0"]
+    with pytest.raises(InputError, match="regularization: expected one of 'both', 'strong', 'lig"):
+        cs.SDML(regularization="none").fit(data)
 
 
 def test_the_projection_of_a_vector_is_a_posterior():

@@ -56,6 +56,41 @@ def test_labels_keep_what_retrieval_needs(problem):
     assert quantizer.weight_ in WEIGHTS
 
 
+def test_validation_rows_say_where_labels_do_not_pay(problem):
+    x, y = problem
+    other = 2 * (x[:600, 10] > 0) + (x[:600, 11] > 0)  # nothing that is asked for later
+    told = Quantizer(8).fit(x[:600], other, valid=(x[600:], y[600:]))
+    assert told.weight_ == 0 and Quantizer(8).fit(x[:600], other).weight_ in WEIGHTS
+    plain = Quantizer(8).fit(x[:600])
+    np.testing.assert_array_equal(told.encode(x), plain.encode(x))
+
+
+def test_validation_rows_choose_and_are_not_learned_from(problem):
+    x, y = problem
+    given = np.where(np.arange(300) % 2, y[600:], -1)
+    told = Quantizer(8).fit(x[:600], y[:600], valid=(x[600:], given))
+    fixed = Quantizer(8, weight=told.weight_).fit(x[:600], y[:600])
+    np.testing.assert_array_equal(told.D_, fixed.D_)
+    few = np.where(np.arange(300) < 9, y[600:], -1)
+    alone = Quantizer(8).fit(x[:600], y[:600])
+    assert Quantizer(8).fit(x[:600], y[:600], valid=(x[600:], few)).weight_ == alone.weight_
+
+
+@pytest.mark.parametrize(
+    ("labels", "valid", "message"),
+    [
+        (False, lambda x, y: (x, y), "there are no labels"),
+        (True, lambda x, y: x, "a pair of vectors and labels"),
+        (True, lambda x, y: (x[:, :3], y), "valid vectors: expected 24 features"),
+        (True, lambda x, y: (x, y[:5]), "expected 900 class numbers"),
+    ],
+)
+def test_validation_rows_of_another_form_are_refused(problem, labels, valid, message):
+    x, y = problem
+    with pytest.raises(InputError, match=message):
+        Quantizer(8).fit(x, y if labels else None, valid=valid(x, y))
+
+
 def test_every_form_of_labels_is_one(problem):
     x, y = problem
     table = np.eye(6)[y]

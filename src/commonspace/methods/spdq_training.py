@@ -174,12 +174,24 @@ class SPDQTask:
         self._keep(found)
         return found
 
-    def vectors(self, name: str) -> Float32Array:
-        """C s of all training rows of one modality."""
-        return np.asarray(self._shared(name) @ self.parts[name].C.numpy().T, np.float32)
+    def vectors(self) -> tuple[Float32Array, Float32Array]:
+        """C s of all training rows, modality after modality, and their labels."""
+        return self._turned(self.names, "x", "labels")
 
-    def _shared(self, name: str) -> Float32Array:
-        part, x = self.parts[name], self.jobs[name]["x"]
+    def valid_vectors(self) -> tuple[Float32Array, Float32Array] | None:
+        """Those of the validation rows; None where there are none."""
+        held = [name for name in self.names if self.jobs[name]["valid_x"] is not None]
+        return self._turned(held, "valid_x", "valid_labels") if held else None
+
+    def _turned(
+        self, names: Sequence[str], rows: str, labels: str
+    ) -> tuple[Float32Array, Float32Array]:
+        found = [self._shared(name, rows) @ self.parts[name].C.numpy().T for name in names]
+        known = [self.jobs[name][labels] for name in names]
+        return np.concatenate(found).astype(np.float32), np.concatenate(known)
+
+    def _shared(self, name: str, rows: str = "x") -> Float32Array:
+        part, x = self.parts[name], self.jobs[name][rows]
         part.eval()
         return in_blocks(lambda rows: part.represent(rows).shared, x, self.options["shared"])
 

@@ -13,7 +13,17 @@ from commonspace.quantization.alignment import Alignment
 from commonspace.quantization.codebooks import RIDGE, decode_words, learn_codebooks
 from commonspace.quantization.icm import Assigner
 from commonspace.quantization.packing import as_codes, pack, unpack
-from commonspace.quantization.selection import choose_weight
+from commonspace.quantization.selection import (
+    CLEARLY,
+    FEWEST,
+    MOST_HELD,
+    MOST_LEARNED,
+    UNSEEN_WEIGHTS,
+    WEIGHTS,
+    best_weight,
+    held_out,
+    some_rows,
+)
 from commonspace.quantization.weights import as_weights
 from commonspace.types import AnyArray, Float32Array, FloatArray, IntArray, UInt8Array
 
@@ -30,8 +40,8 @@ class Quantizer:
     Args:
         bits: A code's, 8 to 128; a multiple of 8.
         bits_per_word: 8, or 4 for FAISS's fast scan.
-        weight: w of `Alignment` in [0, 1]; None chooses it on held-out rows. Of no consequence
-            without labels.
+        weight: w of `Alignment` in [0, 1]; None chooses it on validation rows, else on rows held
+            out. Of no consequence without labels.
         iterations: Of closed-form codebooks and assignment.
         beam: Partial codes kept a row while words are chosen.
         ridge: Of the codebooks, in rows.
@@ -87,7 +97,9 @@ class Quantizer:
         """Dimensions of the vectors."""
         return int(self._codebooks().shape[2])
 
-    def fit(self, vectors: Any, labels: Any = None) -> Self:
+    def fit(
+        self, vectors: Any, labels: Any = None, *, valid: tuple[Any, Any] | None = None
+    ) -> Self:
         """Learn the codebooks.
 
         Args:
@@ -95,22 +107,25 @@ class Quantizer:
             labels: Class numbers, shape (n,), -1 for unknown; or weights, shape (n, n_classes),
                 dense or sparse; or anything with ``dense()``, as `Labels`. None, or labels that are
                 all unknown, take the Euclidean error.
+            valid: Vectors and labels of other rows, to choose the weight on, best ones that the
+                space was not trained on: vectors of rows that it was trained on are surer of their
+                class than others, and say that labels pay where they do not. None, or fewer than
+                10 labelled rows, holds a fifth of the given rows out.
 
         Raises:
-            InputError: An argument is out of range, shapes do not fit, or vectors are so long that
-                their squares leave float32.
+            InputError: An argument is out of range, shapes do not fit, vectors are so long that
+                their squares leave float32, or ``valid`` comes without ``labels``.
         """
         self._check_arguments()
         x_NE = _as_vectors(vectors)
         if not len(x_NE):
             raise InputError("vectors: expected at least one row, got none.")
         y_NC = None if labels is None else as_weights(labels, n=len(x_NE))
+        held = _as_valid(valid, labels, dim=x_NE.shape[1])
         if y_NC is not None and not y_NC.any():
             y_NC = None
-        self.weight_ = self._choose(x_NE, y_NC)
-        alignment = None
-        if y_NC is not None and self.weight_ > 0:
-            alignment = Alignment.of(x_NE, y_NC, weight=self.weight_)
+        self.weight_ = self._choose(x_NE, y_NC, held)
+        alignment = None if y_NC is None else _aligned(x_NE, y_NC, self.weight_)
         self._take(self._learn(x_NE, alignment, self.iterations), alignment)
         return self
 
@@ -215,19 +230,33 @@ class Quantizer:
         )
         return D
 
-    def _choose(self, x_NE: Float32Array, y_NC: Float32Array | None) -> float:
+    def _choose(
+        self,
+        x_NE: Float32Array,
+        y_NC: Float32Array | None,
+        valid: tuple[Float32Array, Float32Array] | None,
+    ) -> float:
         if y_NC is None:
             return 0.0
         if self.weight is not None:
             return float(self.weight)
+        candidates: tuple[float, ...]
+        if valid is not None and len(valid[0]) >= FEWEST:
+            rows = some_rows(np.arange(len(x_NE)), MOST_LEARNED, seed=self.random_state)
+            found = some_rows(np.arange(len(valid[0])), MOST_HELD, seed=self.random_state)
+            (x_HE, y_HC), candidates, margin = (a[found] for a in valid), UNSEEN_WEIGHTS, 0.0
+        else:
+            rows, held = held_out(y_NC, seed=self.random_state)
+            (x_HE, y_HC), candidates, margin = (x_NE[held], y_NC[held]), WEIGHTS, CLEARLY
+        if len(x_HE) < FEWEST:
+            return WEIGHTS[0]
 
-        def reconstruct(rows: AnyArray, held: AnyArray, weight: float) -> Float32Array:
-            alignment = Alignment.of(x_NE[rows], y_NC[rows], weight=weight)
+        def reconstruct(weight: float) -> Float32Array:
+            alignment = _aligned(x_NE[rows], y_NC[rows], weight)
             D = self._learn(x_NE[rows], alignment, min(self.iterations, 2))
-            words = Assigner(D, alignment).assign(x_NE[held], beam=self.beam)
-            return decode_words(D, words)
+            return decode_words(D, Assigner(D, alignment).assign(x_HE, beam=self.beam))
 
-        return choose_weight(x_NE, y_NC, reconstruct, seed=self.random_state)
+        return best_weight(x_HE, y_HC, reconstruct, candidates=candidates, margin=margin)
 
     def _queries(self, queries: Any) -> Float32Array:
         return as_features(queries, where="queries", n_features=self.dim)
@@ -251,14 +280,37 @@ class Quantizer:
         check_range("random_state", self.random_state, low=0, integer=True)
 
 
-def _as_vectors(vectors: Any, *, dim: int | None = None) -> Float32Array:
+def _as_vectors(vectors: Any, *, dim: int | None = None, where: str = "vectors") -> Float32Array:
     """Vectors whose squared distances stay within float32: beyond, FAISS ends the process."""
-    x_NE = as_features(vectors, where="vectors", n_features=dim)
+    x_NE = as_features(vectors, where=where, n_features=dim)
     limit = float(np.sqrt(np.finfo(np.float32).max / (16 * x_NE.shape[1])))
     largest = max(float(x_NE.max(initial=0)), -float(x_NE.min(initial=0)))
     if largest > limit:
         raise InputError(
-            f"vectors: expected numbers up to {limit:.1e} in size for {x_NE.shape[1]} dimensions, "
+            f"{where}: expected numbers up to {limit:.1e} in size for {x_NE.shape[1]} dimensions, "
             f"got {largest:.1e}: squared distances would not fit float32. Scale the vectors."
         )
     return x_NE
+
+
+def _aligned(x_NE: Float32Array, y_NC: Float32Array, weight: float) -> Alignment | None:
+    return Alignment.of(x_NE, y_NC, weight=weight) if weight > 0 else None
+
+
+def _as_valid(valid: Any, labels: Any, *, dim: int) -> tuple[Float32Array, Float32Array] | None:
+    """The labelled rows among them."""
+    if valid is None:
+        return None
+    if labels is None:
+        raise InputError(
+            "valid: the weight of the labels is chosen on these rows, and there are no labels. "
+            "Pass labels of the vectors too, or leave valid out."
+        )
+    if not isinstance(valid, tuple | list) or len(valid) != 2:
+        raise InputError(
+            "valid: expected a pair of vectors and labels, as valid=(vectors, labels)."
+        )
+    x_HE = _as_vectors(valid[0], dim=dim, where="valid vectors")
+    y_HC = as_weights(valid[1], n=len(x_HE))
+    labelled = y_HC.any(axis=1)
+    return x_HE[labelled], y_HC[labelled]

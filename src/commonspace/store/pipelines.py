@@ -459,20 +459,31 @@ def _codes(
     """Options of a kind that has codes, with a quantizer learned from labelled vectors."""
     if index not in ("codes", "codes4") or not collection.learns_codes:
         return {} if bits is None else {"bits": bits}
-    split = splits["train"] if "train" in splits else next(iter(splits.values()))
-    names = [name for name in shared if name in split]
+    split = "train" if "train" in splits else next(iter(splits))
+    names = [name for name in shared if name in splits[split]]
+    each = max(1, _LEARN_CODES_FROM // max(1, len(names)))
+    vectors, labels = _some_vectors(model, splits[split], names, each, run)
+    valid = None
+    if split == "train" and any(name in splits.get("valid", ()) for name in names):
+        valid = _some_vectors(model, splits["valid"], names, each, run)
+    quantizer = Quantizer(bits or 32, 8 if index == "codes" else 4)
+    return {"quantizer": quantizer.fit(vectors, labels, valid=valid)}
+
+
+def _some_vectors(
+    model: Any, data: Dataset, names: Sequence[str], each: int, run: EncodeRun | None
+) -> tuple[AnyArray, AnyArray]:
+    """Unit vectors and labels of so many rows of each modality."""
     # What is broken was reported when the items were added.
     again = None if run is None else replace(run, progress=None, broken=[])
-    parts = encode_raw(split.select(names), model.encoders_, run=again)
-    each = max(1, _LEARN_CODES_FROM // max(1, len(names)))
+    parts = encode_raw(data.select([n for n in names if n in data]), model.encoders_, run=again)
     vectors, labels = [], []
     for name, part in parts.items():
         rows = np.random.default_rng(0).permutation(len(part))[:each]
         taken = part.take(np.sort(rows))
         vectors.append(_vectors(model, name, taken.x))
         labels.append(taken.labels.dense())
-    quantizer = Quantizer(bits or 32, 8 if index == "codes" else 4)
-    return {"quantizer": quantizer.fit(_unit(np.concatenate(vectors)), np.concatenate(labels))}
+    return _unit(np.concatenate(vectors)), np.concatenate(labels)
 
 
 def _unit(x: AnyArray) -> AnyArray:
