@@ -206,13 +206,15 @@ def test_what_cannot_be_had_is_refused(col, call, message):
 
 
 def test_a_range_that_cannot_be_told_is_refused(col):
+    col.add(["other"], vectors(1), modality="near")
     col.add(["long"], vectors(1), modality="list", payloads=[{"many": list(range(9))}])
     with pytest.raises(UnsupportedError, match="item 'long' holds more"):
         col.search(vectors(1), where={"many": {"gt": 3, "lt": 5}})
     for where in ({"many": {"gt": 7.5}}, {"many": {"lte": 0}}, {"many": {"in": [4], "gt": 3}}):
         assert col.search(vectors(1), where=where).ids.tolist() == [["long"]]
     assert col.search(vectors(1), where={"many": {"gt": 8}}).ids.size == 0
-    col.delete(["long"])
+    assert col.search(vectors(1), modality="near", where={"many": {"gt": 3, "lt": 5}}).ids.size == 0
+    col.delete(["long", "other"])
 
 
 def test_what_is_too_large_is_named(col):
