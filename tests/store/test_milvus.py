@@ -316,3 +316,11 @@ def test_a_creation_that_was_cut_off_begins_again(tmp_path: Path, monkeypatch):
         Collection.open(place)
     with Collection.create(place, space=SPACE) as col:
         assert len(col) == 0 and not os.path.exists("items.db")
+
+
+def test_the_plan_of_the_page_is_what_its_formula_gives(capsys):
+    page = (Path(__file__).parents[2] / "docs" / "milvus.md").read_text(encoding="utf-8")
+    (code,) = re.findall(r"```python\n(from math.*?)```", page, re.DOTALL)
+    exec(code, {})
+    printed = capsys.readouterr().out.splitlines()
+    assert len(printed) == 3 and all(f"\n{line}\n" in page for line in printed)
