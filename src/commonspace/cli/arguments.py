@@ -37,7 +37,7 @@ Address = Annotated[
     ),
 ]
 Model = Annotated[Path, typer.Argument(metavar="MODEL", help="Folder of a trained model.")]
-CollectionFolder = Annotated[
+CollectionPlace = Annotated[
     str, typer.Argument(metavar="COLLECTION", help="As `commonspace index` makes it.")
 ]
 

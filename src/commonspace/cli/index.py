@@ -10,7 +10,7 @@ import typer
 
 from commonspace.cli.arguments import (
     Address,
-    CollectionFolder,
+    CollectionPlace,
     Data,
     DataRoot,
     EngineName,
@@ -219,7 +219,7 @@ def _counts(items: dict[str, int]) -> str:
 
 
 def check(
-    collection: CollectionFolder,
+    collection: CollectionPlace,
     json: Json = False,
 ) -> None:
     """Look for damage: of the file, of any vector, of the index; exit with 2 if there is any."""
@@ -227,7 +227,7 @@ def check(
 
     problems = check_collection(collection)
     if json:
-        print_json({"collection": str(collection), "ok": not problems, "problems": problems})
+        print_json({"collection": collection, "ok": not problems, "problems": problems})
     else:
         for problem in problems:
             print_line(problem)

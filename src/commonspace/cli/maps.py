@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from commonspace.cli.arguments import CollectionFolder, Json
+from commonspace.cli.arguments import CollectionPlace, Json
 from commonspace.cli.output import print_json, print_line
 
 
@@ -17,7 +17,7 @@ def register(app: typer.Typer) -> None:
 
 
 def map_(
-    collection: CollectionFolder,
+    collection: CollectionPlace,
     points: Annotated[int, typer.Option(min=3, help="Items to draw at most.")] = 2000,
     projection: Annotated[
         Literal["pca", "tsne", "umap"], typer.Option(help="How 2 dimensions are made of many.")

@@ -34,6 +34,7 @@ from commonspace.methods.jobs import arrays_of, identity, in_blocks, with_arrays
 from commonspace.methods.sdml_training import (
     assemble,
     build,
+    count_to_use,
     fit_jointly,
     fit_network,
     trainings_of,
@@ -56,8 +57,8 @@ class SDML(Method):
     The default, ``variant="posterior"``, learns what the paper's ``Pᵀh ≈ y`` asks for in the form
     that ranks best: ``Pᵀz`` is the calibrated posterior of the classes, so that the inner product
     of two vectors is the probability of a match; `PosteriorEncoder` has the formula. Each modality
-    averages a few networks, strongly and lightly regularised ones; each is selected and calibrated
-    on rows that it has not seen.
+    averages a few networks, strongly and lightly regularised ones, each selected and calibrated on
+    rows that it has not seen, and a kernel machine that validates by leaving one out.
 
     The published objective, for features x, labels y, encoder output h, decoder output x̂::
 
@@ -90,6 +91,8 @@ class SDML(Method):
         members: Networks of each regularisation ("posterior"), averaged.
         regularization: "both", or networks of the "strong" or of the "light" one alone: with
             ``members=1``, one network a modality.
+        landmarks: Training rows at most, per modality, that the kernel machine beside the networks
+            compares items with ("posterior"); the model holds them. 0 does without.
         validation_fraction: Share of the training rows held back for model selection and
             calibration when `fit` gets no validation set; 0 holds none back. Each network of
             "posterior" holds back other rows, so that every row trains most of them.
@@ -101,7 +104,8 @@ class SDML(Method):
         networks_: The trained encoder of each modality.
 
     Differs from the paper: the last epoch is replaced by the one with the smallest supervised loss
-    on validation data, as in the released code; a batch without labels has supervised term 0.
+    on validation data, as in the released code ("posterior": only where that is smaller by more
+    than a standard error); a batch without labels has supervised term 0.
 
     Example:
         >>> data = Dataset.from_arrays(
@@ -135,6 +139,7 @@ class SDML(Method):
         betas: tuple[float, float] = (0.9, 0.99),
         members: int = 2,
         regularization: Literal["both", "strong", "light"] = "both",
+        landmarks: int = 1024,
         validation_fraction: float = 0.1,
         space: Space | None = None,
         random_state: int = 0,
@@ -155,6 +160,7 @@ class SDML(Method):
         self.betas = betas
         self.members = members
         self.regularization = regularization
+        self.landmarks = landmarks
         self.validation_fraction = validation_fraction
         self.space = space
         self.random_state = random_state
@@ -274,6 +280,8 @@ class SDML(Method):
         rates = self.learning_rate
         rate = rates.get(name, rates.get("*", 2e-3)) if isinstance(rates, Mapping) else rates
         options = self._network_options(name, space, several)
+        if "experts" in options:
+            options["landmarks"] = min(self.landmarks, count_to_use(part.labels, several))
         if self.variant == "posterior" and not part.labels.labelled.any():
             raise InputError(
                 f"modality {name!r}: SDML learns from labels, and none of its {len(part)} rows "
@@ -325,6 +333,7 @@ class SDML(Method):
         check_range("effort", self.effort, low=0.01, high=100)
         check_range("members", self.members, low=1, high=64, integer=True)
         check_one_of("regularization", self.regularization, ("both", *EXPERTS))
+        check_range("landmarks", self.landmarks, low=0, integer=True)
         check_flag("standardize", self.standardize)
         for name in ("normalize_encoder", "normalize_decoder", "squared"):
             if getattr(self, name) is not None:

@@ -14,9 +14,11 @@ import torch
 from scipy import sparse
 from torch import Tensor, nn
 
-from commonspace.methods.calibration import calibrated_error, fit_temperature
+from commonspace.data import Labels
+from commonspace.methods.calibration import calibrated_error, calibrated_errors, fit_temperature
 from commonspace.methods.jobs import FORWARD_ROWS, as_tensor, passes_for, set_scaling
-from commonspace.networks import PosteriorEncoder, SupervisedAutoencoder
+from commonspace.methods.kernel_machine import TAUGHT, evenly, solve_kernel_machine
+from commonspace.networks import KernelMachine, PosteriorEncoder, SupervisedAutoencoder
 from commonspace.objectives import log_loss, reconstruction_loss, supervised_loss
 from commonspace.training import History, Settings, compute_settings, derive_seed, train
 from commonspace.training.checkpoint import Checkpoint
@@ -41,6 +43,10 @@ class Part(Protocol):
 
     def validate(self) -> Mapping[str, float]:
         """Validation loss of each network, NaN without validation rows."""
+        ...
+
+    def row_losses(self) -> Mapping[str, FloatArray]:
+        """See `Doubting`; nothing where the best epoch is taken as it is."""
         ...
 
     def finish(self) -> nn.Module:
@@ -68,6 +74,10 @@ class PartsTask:
     def validate(self) -> Mapping[str, float]:
         """Of every network of every part."""
         return {key: value for part in self.parts for key, value in part.validate().items()}
+
+    def row_losses(self) -> Mapping[str, FloatArray]:
+        """Of every network of every part that doubts."""
+        return {key: value for part in self.parts for key, value in part.row_losses().items()}
 
 
 class AutoencoderPart:
@@ -109,6 +119,10 @@ class AutoencoderPart:
             total += float(loss) * len(h_BE)
         n = len(self.valid_x)
         return {self.name: total / n if n else float("nan")}
+
+    def row_losses(self) -> Mapping[str, FloatArray]:
+        """None: the best epoch is kept, as released."""
+        return {}
 
     def finish(self) -> nn.Module:
         """The autoencoder; called as a function it encodes."""
@@ -170,8 +184,16 @@ class PosteriorPart:
             for key, logits, y in self._validation()
         }
 
+    def row_losses(self) -> Mapping[str, FloatArray]:
+        """What `validate` takes the mean of."""
+        return {
+            key: calibrated_errors(logits, y, several=self.several)
+            for key, logits, y in self._validation()
+            if len(y)
+        }
+
     def finish(self) -> nn.Module:
-        """Calibrate the experts, and find the principal components."""
+        """Calibrate the experts, find the principal components and solve the kernel machine."""
         encoder = self.encoder
         squared = self.labels[np.flatnonzero(self.use)].power(2).sum(axis=1)
         encoder.length.fill_(max(1.0, float(np.mean(squared))))
@@ -182,9 +204,19 @@ class PosteriorPart:
             ]
         encoder.temperature.copy_(torch.tensor(temperatures))
         if encoder.components.numel():
-            some = np.linspace(0, len(self.x) - 1, min(len(self.x), COMPONENT_ROWS)).astype(int)
+            some = evenly(len(self.x), COMPONENT_ROWS)
             encoder.set_components(encoder.standardized(as_tensor(self.x[some])))
+        if encoder.kernel is not None:
+            with torch.inference_mode():
+                self._solve(encoder.kernel)
         return encoder
+
+    def _solve(self, kernel: KernelMachine) -> None:
+        """On all rows, for it holds none back."""
+        rows = np.flatnonzero(self.use)
+        rows = rows[evenly(len(rows), TAUGHT)]
+        scaled = self.encoder.standardized(as_tensor(self.x[rows]))
+        solve_kernel_machine(kernel, scaled, self.labels[rows])
 
     def _validation(self) -> Iterator[tuple[str, FloatArray, FloatArray]]:
         """Of each expert: its key, and logits and labels of its validation rows."""
@@ -210,10 +242,10 @@ def trainings_of(job: Mapping[str, Any]) -> dict[str, JsonDict]:
     settings = settings_for(job, max(map(len, _rows_to_learn(job))))
     out: dict[str, JsonDict] = {}
     for number, (key, expert) in enumerate(experts.items()):
-        own = job["options"]["own"] if number == 0 else [0, 0]
+        alone = {} if number == 0 else {"own": [0, 0], "landmarks": 0}
         out[f"{job['name']}/{key}"] = {
             **job,
-            "options": {**job["options"], "experts": {key: expert}, "own": own},
+            "options": {**job["options"], "experts": {key: expert}, **alone},
             "held": None if job["held"] is None else job["held"][number : number + 1],
             "epochs": settings.epochs,
             "batch_size": settings.batch_size,
@@ -316,6 +348,7 @@ def build(n_features: int, options: JsonDict, basis: Float32Array) -> Any:
             n_classes=options["n_classes"],
             several=options["several"],
             own=options["own"],
+            landmarks=options.get("landmarks", 0),
         )
     scaling = np.zeros(n_features, np.float32), np.ones(n_features, np.float32)
     return SupervisedAutoencoder(
@@ -376,6 +409,11 @@ def _labelled(
 def _to_use(job: Mapping[str, Any]) -> AnyArray:
     """Which rows carry what is learned: a label, or of several labels perhaps none."""
     return job["known"] if job["options"]["several"] else _has_label(job["labels"])
+
+
+def count_to_use(labels: Labels, several: bool) -> int:
+    """How many rows of a modality the default recipe learns from."""
+    return int((labels.known if several else labels.labelled).sum())
 
 
 def _rows_to_learn(job: Mapping[str, Any]) -> list[IntArray]:
