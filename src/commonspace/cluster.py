@@ -116,7 +116,7 @@ def each_call(
 
 
 def _ended(ray: Any, waiting: list[Any]) -> list[Any]:
-    """Wait for the next; what Ray has to say of lost workers goes to stderr, not between results."""
+    """Wait for the next; what Ray says of lost workers goes to stderr, not between results."""
     with redirect_stdout(sys.stderr):
         ended: list[Any] = ray.wait(waiting)[0]
     return ended
