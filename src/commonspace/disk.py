@@ -40,7 +40,7 @@ def atomic_file(path: Path) -> Iterator[IO[bytes]]:
         raise StorageError(
             f"cannot write {path}: {error.strerror or error}. What stood there before is unchanged."
         ) from error
-    except BaseException:
+    except BaseException:  # of the caller's block, or Ctrl-C: no half a file stays
         temporary.unlink(missing_ok=True)
         raise
 

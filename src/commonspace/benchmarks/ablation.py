@@ -22,7 +22,7 @@ from commonspace.evaluation import Protocol, evaluate
 from commonspace.machine import describe_machine
 from commonspace.methods import SDML, sdml, sdml_training
 from commonspace.networks import posterior
-from commonspace.training import Run
+from commonspace.training import Run, loop
 from commonspace.types import JsonDict
 
 DEVELOPMENT = 0.25
@@ -44,6 +44,8 @@ FACTORS: dict[str, Factor] = {
     "batch norm": ({}, [(sdml, "EXPERTS", _experts(batch_norm=False))]),
     "light network": ({"regularization": "strong"}, ()),
     "strong network": ({"regularization": "light"}, ()),
+    "kernel machine": ({"landmarks": 0}, ()),
+    "last epoch in doubt": ({}, [(loop, "is_clearly_worse", lambda *_: True)]),
     "rows held back": ({"validation_fraction": 0.0}, ()),
     "temperature": ({}, [(sdml_training, "fit_temperature", lambda *_, **__: 1.0)]),
     "one-cycle": ({}, [(sdml, "SCHEDULE", "constant")]),
