@@ -103,6 +103,9 @@ def train(
     "test" is never touched.
     """
     _check_engine(engine)
+    from commonspace.disk import check_target
+
+    check_target(out, what="the model", marker="model.json")
     if (out / "model.json").exists() and not force:
         raise InputError(f"{out} holds a model. Name a new folder, or replace it with --force.")
     if settings is not None:

@@ -250,6 +250,12 @@ class _Table:
         )
 
     def _check_columns(self) -> None:
+        roles = {"label": self.label, "split": self.split, "item": self.item}
+        for role, column in roles.items():  # a column by its usual name may be absent
+            graded = role == "label" and any(self.tags.graded_class(c) for c in self.seen)
+            if column not in (None, role, *self.seen) and not graded:
+                hint = f"It was to hold the {role}. The table is {self.path}."
+                raise not_found("column", column, self.seen, hint=hint)
         for column in [*(self.wanted or {}), *self.kinds]:
             if column not in self.seen:
                 raise not_found("column", column, self.seen, hint=f"The table is {self.path}.")
