@@ -165,6 +165,13 @@ def test_damaged_arrays_are_named_and_pickles_are_never_read(tmp_path):
         disk.check_file(path, digest, restore="Train again.")
 
 
+def test_a_file_that_is_no_array_is_no_reason_to_load_pickles(tmp_path):
+    (tmp_path / "a.npy").write_text("no array")
+    with pytest.raises(StorageError, match=r"no \.npy file of plain numbers or text") as caught:
+        disk.read_array(tmp_path / "a.npy")
+    assert "unsafely" not in str(caught.value)
+
+
 def test_objects_are_never_written(tmp_path):
     with pytest.raises(ValueError, match="Object arrays"):
         disk.write_array(tmp_path / "a.npy", np.array([{}], dtype=object))

@@ -147,7 +147,9 @@ def read_array(path: Path, *, mmap: bool = True) -> AnyArray:
     except (ValueError, OSError, EOFError) as error:
         if mmap and "mmap" in str(error):  # an empty array cannot be mapped
             return read_array(path, mmap=False)
-        raise StorageError(f"{path} is damaged: {error}") from error
+        objects = "pickle" in str(error)  # numpy's own words say how to load them unsafely
+        why = "it is no .npy file of plain numbers or text" if objects else error
+        raise StorageError(f"{path} is damaged: {why}.") from error
     return array
 
 

@@ -35,7 +35,13 @@ class BoardCallback:
 
 
 class Board:
-    """A context that shows one progress bar a training on stderr, through rich."""
+    """A context that shows one progress bar a training on stderr, through rich.
+
+    Args:
+        names: Of the trainings.
+        epochs: Of each.
+        show: Whether to show anything.
+    """
 
     def __init__(self, names: list[str], *, epochs: int, show: bool) -> None:
         self.names = tuple(names)

@@ -17,7 +17,7 @@ from commonspace.data.formats.cells import CELL_KINDS, CellKind, ModalityColumn,
 from commonspace.data.formats.containers import ArrayInfo
 from commonspace.data.formats.label_columns import LabelColumns
 from commonspace.data.formats.tables import Batch, Place, read_batches, row_unit
-from commonspace.errors import InputError
+from commonspace.errors import InputError, NotFoundError
 from commonspace.types import StrArray
 
 _WIDE = re.compile(r"(.+)\[(\d+)\]")
@@ -141,7 +141,7 @@ class _Table:
     def read(self) -> _Table:
         """Read the whole file."""
         if not self.path.is_file():
-            raise not_found("file", self.path, (), hint="Check the path.")
+            raise NotFoundError(f"there is no file {self.path}. Check the path.")
         for batch in read_batches(self.path):
             self.add(batch)
         return self
