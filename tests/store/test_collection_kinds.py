@@ -111,6 +111,36 @@ def test_the_automatic_kind_grows_with_the_items(tmp_path: Path, monkeypatch):
         assert ids_of(col) == [sorted(map(str, range(400)))] * 5
 
 
+def test_lists_that_would_be_read_in_large_part_give_way_to_exact_search(
+    tmp_path: Path, monkeypatch
+):
+    """Noise has no near neighbours: to find them, most lists are read. Groups have."""
+    monkeypatch.setattr(choice, "_FEW_NUMBERS", 50 * DIM)
+    made = []
+    original = building._tune
+    monkeypatch.setattr(building, "_tune", lambda *a: (made.append(a[0].kind), original(*a)))
+    with Collection.create(tmp_path / "noise", space=SPACE) as col:
+        col.add(range(300), vectors(300), modality="text")
+        col.flush()
+        assert col.index["kind"] == "exact" and made == ["ivf"]
+    for count in (300, 600):
+        with Collection.open(tmp_path / "noise") as col:
+            col.add(range(count, count + 300), vectors(300, seed=count), modality="text")
+            col.flush()
+            assert col.index["kind"] == "exact" and made == ["ivf"]
+    with Collection.open(tmp_path / "noise") as col:
+        col.add(range(900, 1600), vectors(700, seed=9), modality="text")
+        col.flush()  # more than four times as many: tried again
+        assert col.index["kind"] == "exact" and made == ["ivf", "ivf"]
+    with Collection.create(tmp_path / "groups", space=SPACE) as col:
+        groups = np.repeat(np.eye(DIM), 75, axis=0) + 0.1 * vectors(600)
+        col.add(range(600), groups, modality="text")
+        col.flush()
+        assert col.index["kind"] == "ivf"
+    with filled(tmp_path / "named", index="ivf") as col:
+        assert col.index["kind"] == "ivf"
+
+
 def test_small_changes_leave_the_files_behind_and_are_caught_up_with(tmp_path: Path, monkeypatch):
     with filled(tmp_path / "col", index="ivf", n_lists=4) as col:
         pass
@@ -156,7 +186,7 @@ def test_searches_and_writes_go_on_while_an_index_is_made(tmp_path: Path, monkey
         there = sorted([*map(str, range(60, 299)), "new"])
         assert ids_of(col) == [there] * 5 and col.index["empty_slots"] == 61
         go_on.set()
-        col._index._builder.wait()
+        col._engine.index._builder.wait()
         assert ids_of(col) == [there] * 5
         assert col.index["empty_slots"] == 1  # the one that was deleted meanwhile
     assert check_collection(col.folder) == []
@@ -181,7 +211,7 @@ def test_a_write_that_meets_a_finished_index_loses_none_of_those_before(
         col.delete(range(10))
         col.add(["during"], vectors(1, seed=8), modality="text")
         go_on.set()
-        col._index._builder.wait()
+        col._engine.index._builder.wait()
         col.add(["after"], vectors(1, seed=9), modality="text")  # and no search in between
         assert ids_of(col) == [sorted([*map(str, range(10, 300)), "during", "after"])] * 5
 
@@ -190,8 +220,8 @@ def test_an_index_with_many_empty_slots_is_made_again_by_itself(tmp_path: Path):
     with filled(tmp_path / "col", index="hnsw") as col:
         ids_of(col)
         col.delete(range(150))
-        assert col._index._builder is not None
-        col._index._builder.wait()
+        assert col._engine.index._builder is not None
+        col._engine.index._builder.wait()
         assert (
             col.index["empty_slots"] == 0 and ids_of(col) == [sorted(map(str, range(150, 300)))] * 5
         )
@@ -241,7 +271,7 @@ def test_a_quantizer_is_kept_with_the_truth(tmp_path: Path, kind, bits):
     with Collection.open(col.folder, read_only=True) as again:
         hits = again.search(vectors(4), k=9)
         assert (hits.ids.tolist(), hits.scores.tobytes()) == want
-        kept = again._index.wish.quantizer
+        kept = again._engine.index.wish.quantizer
         np.testing.assert_array_equal(kept.D_, quantizer.D_)
         assert kept.beam == 2
 

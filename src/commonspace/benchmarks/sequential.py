@@ -128,6 +128,8 @@ def bench_sequential(
         "memory_bytes", "evaluations" (examples differentiated), "parameters" and "seconds".
         "tests": of "hold" against each other that has an order, paired by order and seed, p of a
         sign-flip test and Holm's correction over all of them.
+        "gaps": final mean AP of "joint" over that of each other, in the mean over orders, with a
+        95 % t-interval over seeds; of two seeds or more.
         "ratios": the share of the way from replay to joint, by set.
     """
     check_range("orders", orders, low=1, integer=True)
@@ -137,6 +139,7 @@ def bench_sequential(
     kept = Cells(cells, say)
     rows: list[JsonDict] = []
     tests: list[JsonDict] = []
+    gaps: list[JsonDict] = []
     ratios: dict[str, float] = {}
     curves: dict[str, dict[str, list[float]]] = {}
     for name in sets:
@@ -153,6 +156,7 @@ def bench_sequential(
         found = [_row(name, who, done) for who, done in runs.items()]
         rows += found
         tests += _tests(name, runs)
+        gaps += _gaps_to_joint(name, runs, seeds)
         ratios |= _ratios(name, found)
         curves[name] = {who: _curve(who, done) for who, done in runs.items()}
     for entry, p in zip(tests, holm([test["p"] for test in tests]) if tests else [], strict=True):
@@ -167,6 +171,7 @@ def bench_sequential(
         "scale": vars(scale),
         "rows": rows,
         "tests": tests,
+        "gaps": gaps,
         "ratios": ratios,
     }
 
@@ -314,6 +319,34 @@ def _tests(name: str, runs: Mapping[str, Sequence[JsonDict]]) -> list[JsonDict]:
 def _gaps(ours: Sequence[Course], theirs: Sequence[Course], measure: str) -> FloatArray:
     pairs = zip(ours, theirs, strict=True)
     return np.array([getattr(a, measure) - getattr(b, measure) for a, b in pairs])
+
+
+def _gaps_to_joint(name: str, runs: Mapping[str, Sequence[JsonDict]], seeds: int) -> list[JsonDict]:
+    """How far each is from joint training in the frame of `NETWORK`, seed by seed."""
+    if "joint" not in runs or seeds < 2:
+        return []
+    finals = {
+        who: np.array([Course.from_dict(cell).final for cell in done]).reshape(-1, seeds)
+        for who, done in runs.items()
+        if who != "joint" and not who.startswith("plain")
+    }
+    joint = np.array([Course.from_dict(cell).final for cell in runs["joint"]])
+    out = []
+    for who, final in finals.items():
+        gap = joint - final.mean(axis=0)
+        low, high = t_interval(gap)
+        mean = float(gap.mean())
+        out.append({"set": name, "of": who, "n": seeds, "gap": mean, "low": low, "high": high})
+    return out
+
+
+def t_interval(values: FloatArray) -> list[float]:
+    """Student's 95 % interval of the mean of independent values, two or more."""
+    from scipy.special import stdtrit
+
+    n = len(values)
+    half = float(stdtrit(n - 1, 0.975)) * float(values.std(ddof=1)) / n**0.5
+    return [float(values.mean()) - half, float(values.mean()) + half]
 
 
 def _ratios(name: str, rows: Sequence[JsonDict]) -> dict[str, float]:

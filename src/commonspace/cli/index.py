@@ -8,7 +8,16 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from commonspace.cli.arguments import CollectionFolder, Data, DataRoot, Json, Model
+from commonspace.cli.arguments import (
+    Address,
+    CollectionPlace,
+    Data,
+    DataRoot,
+    EngineName,
+    Json,
+    Model,
+    join_engine,
+)
 from commonspace.cli.data import describe_splits
 from commonspace.cli.encoding import (
     Cache,
@@ -43,6 +52,8 @@ def encode(
     data: Data,
     out: Annotated[Path, typer.Option(metavar="DATA2", help="Folder for the vectors.")],
     jobs: Jobs = None,
+    engine: EngineName = "local",
+    address: Address = None,
     cache: Cache = None,
     cached: KeepFeatures = True,
     strict: Strict = False,
@@ -54,8 +65,11 @@ def encode(
     from commonspace.store.models import load
     from commonspace.store.pipelines import encode_dataset
 
+    where = join_engine(engine, address)
     splits = load_dataset(data, root=data_root)
-    with encode_run(cache=cache, keep=cached, strict=strict, jobs=jobs) as run:
+    with encode_run(
+        cache=cache, keep=cached, strict=strict, jobs=jobs, engine=where, address=address
+    ) as run:
         encoded = encode_dataset(load(model), splits, run=run)
     encoded.save(out)
     missing = left_out(splits, run)
@@ -71,7 +85,9 @@ def encode(
 def index(
     model: Model,
     data: Data,
-    out: Annotated[Path, typer.Option(metavar="COLLECTION", help="Folder of the collection.")],
+    out: Annotated[
+        str, typer.Option(metavar="COLLECTION", help="Folder, or address as milvus://HOST/NAME.")
+    ],
     split: Annotated[str, typer.Option(help="A split, or all.")] = "all",
     batch: Annotated[int, typer.Option(min=1, help="Items a transaction.")] = 1024,
     kind: Annotated[
@@ -90,6 +106,8 @@ def index(
         float | None, typer.Option(min=0, max=1, help="Share of true neighbours to find.")
     ] = None,
     jobs: Jobs = None,
+    engine: EngineName = "local",
+    address: Address = None,
     cache: Cache = None,
     cached: KeepFeatures = True,
     strict: Strict = False,
@@ -112,12 +130,21 @@ def index(
     from commonspace.store.models import load
     from commonspace.store.pipelines import index_dataset
 
+    where = join_engine(engine, address)
     whole = load_dataset(data, root=data_root)
     held_back = None if calibrate is None else whole[calibrate]
     splits, fitted = _chosen(whole, split), load(model)
     start, seen = time.perf_counter(), []
     with (
-        encode_run(cache=cache, keep=cached, strict=strict, jobs=jobs, show=False) as run,
+        encode_run(
+            cache=cache,
+            keep=cached,
+            strict=strict,
+            jobs=jobs,
+            show=False,
+            engine=where,
+            address=address,
+        ) as run,
         progress_bar("indexing") as bar,
     ):
 
@@ -146,7 +173,7 @@ def index(
             _calibrate(collection, fitted, held_back)
         collection.flush()
         result: JsonDict = {
-            "collection": str(out),
+            "collection": collection.place,
             "space": collection.space.fingerprint,
             "added": seen[-1] - seen[0] - len(run.broken),
             "already_there": seen[0],
@@ -193,15 +220,21 @@ def _counts(items: dict[str, int]) -> str:
 
 
 def check(
-    collection: CollectionFolder,
+    collection: CollectionPlace,
     json: Json = False,
 ) -> None:
     """Look for damage: of the file, of any vector, of the index; exit with 2 if there is any."""
+    from commonspace.store.collection import Collection
     from commonspace.store.copying import check_collection
+    from commonspace.store.milvus import is_address
 
-    problems = check_collection(collection)
+    if is_address(collection):
+        with Collection.open(collection, read_only=True) as items:
+            problems = items.verify()
+    else:
+        problems = check_collection(collection)
     if json:
-        print_json({"collection": str(collection), "ok": not problems, "problems": problems})
+        print_json({"collection": collection, "ok": not problems, "problems": problems})
     else:
         for problem in problems:
             print_line(problem)
