@@ -99,7 +99,8 @@ def index(
     ] = False,
     bits: Annotated[int | None, typer.Option(min=8, help="Of a code.")] = None,
     memory: Annotated[
-        float | None, typer.Option(metavar="MB", help="That an automatic index may take.")
+        float | None,
+        typer.Option(min=0, max=1e9, metavar="MB", help="That an automatic index may take."),
     ] = None,
     recall: Annotated[
         float | None, typer.Option(min=0, max=1, help="Share of true neighbours to find.")
