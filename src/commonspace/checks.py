@@ -33,6 +33,15 @@ def as_features(x: Any, *, where: str, n_features: int | None = None) -> Float32
         array = np.asarray(x)
     except ValueError as error:
         raise InputError(f"{where}: expected a matrix, got rows of unequal length.") from error
+    except (RuntimeError, TypeError) as error:  # a tensor of another device, or with a gradient
+        raise InputError(
+            f"{where}: expected an array, got {type(x).__name__} that numpy cannot read: {error}"
+        ) from error
+    if array.ndim == 0:
+        hint = " Pass x.toarray()." if hasattr(x, "toarray") else ""
+        raise InputError(
+            f"{where}: expected a matrix (items, features), got {type(x).__name__}.{hint}"
+        )
     if array.dtype.kind not in "fiub":
         raise InputError(
             f"{where}: expected numbers, got an array of dtype {array.dtype} and shape "
@@ -85,7 +94,12 @@ def as_ids(ids: Iterable[Any], *, where: str, n: int | None = None) -> np.ndarra
         ids: Strings or integers.
         where: What the message calls them.
         n: How many there must be; None accepts any number.
+
+    Raises:
+        InputError: Not a list, another number, an id that is empty or stands twice.
     """
+    if isinstance(ids, str | bytes) or not isinstance(ids, Iterable):
+        raise InputError(f"{where}: expected one id a row, got {ids!r}.")
     values = [str(value) for value in ids]
     if n is not None and len(values) != n:
         raise InputError(f"{where}: expected {n} ids, got {len(values)}.")
@@ -100,6 +114,20 @@ def as_ids(ids: Iterable[Any], *, where: str, n: int | None = None) -> np.ndarra
             )
         seen.add(value)
     return np.array(values, dtype=np.str_) if values else np.empty(0, dtype="<U1")
+
+
+def check_names(what: str, names: Any) -> None:
+    """Raise `InputError` unless these are several names: a text would count as its letters."""
+    if isinstance(names, str | bytes) or not isinstance(names, Iterable):
+        raise InputError(f"{what}: expected a list of names as ['a', 'b'], got {names!r}.")
+
+
+def check_mapping(name: str, value: Any, *, example: str) -> None:
+    """Raise `InputError` unless ``value`` is a mapping."""
+    if not isinstance(value, Mapping):
+        raise InputError(
+            f"{name}: expected a mapping such as {example}, got {type(value).__name__}."
+        )
 
 
 def check_one_of(name: str, value: Any, allowed: Sequence[Any]) -> None:

@@ -8,6 +8,7 @@ import socket
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from importlib import metadata
 from itertools import islice
+from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 from commonspace.errors import InputError, MissingExtraError, ServiceError, WorkerLostError
@@ -20,11 +21,12 @@ RETRIES = 3  # how often a call is repeated whose worker was lost
 Result = TypeVar("Result")
 _ANSWER = 5.0  # seconds for a cluster to take a connection
 _VERSIONS = ("commonspace", "numpy", "torch")  # that decide the bits of a result
-# Ray would report its use, warn of a change to come in how it hides accelerators, and wait long.
-_SETTINGS = {
-    "RAY_USAGE_STATS_ENABLED": "0",
-    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
-}
+# What Ray is told unless the user's environment says otherwise: report no use, keep quiet about a
+# change to come in how accelerators are hidden, and give a cluster up after seconds.
+_SETTINGS = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0"}
+_PATIENCE = {"RAY_gcs_server_port_wait_time_s": "1", "RAY_py_gcs_connect_timeout_s": "10"}
+_ALONE = "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"  # "0", on any system: nothing but loopback is used
+_TOKENS = ("RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH")
 
 
 def check_address(engine: str, address: str | None) -> None:
@@ -53,11 +55,13 @@ def connect(address: str | None = None) -> None:
         InputError: That is no address, or the process has joined another cluster.
         ServiceError: No cluster answers there, it refuses, or it has no processor.
     """
+    wanted = address or os.environ.get(ADDRESS_VARIABLE)
+    _prepare(alone=wanted is None)
     ray = _ray()
     if ray.is_initialized():
         _check_joined(ray, address)
     else:
-        _join(ray, address or os.environ.get(ADDRESS_VARIABLE))
+        _join(ray, wanted)
     if ray.cluster_resources().get("CPU", 0) < 1:
         raise ServiceError("the Ray cluster has no processor: start its nodes with --num-cpus.")
 
@@ -110,8 +114,6 @@ def each_call(
 
 
 def _ray() -> Any:
-    for name, value in _SETTINGS.items():
-        os.environ.setdefault(name, value)
     try:
         import ray
     except ImportError as error:
@@ -119,11 +121,23 @@ def _ray() -> Any:
     return ray
 
 
+def _prepare(*, alone: bool) -> None:
+    """Settle what Ray reads from the environment when it is imported."""
+    settings = dict(_SETTINGS)
+    if alone:
+        settings[_ALONE] = "0"
+    else:
+        settings |= _PATIENCE
+        if any(map(os.environ.get, _TOKENS)) or (Path.home() / ".ray" / "auth_token").exists():
+            settings["RAY_AUTH_MODE"] = "token"  # Ray forgets its token if an address is given
+    for name, value in settings.items():
+        os.environ.setdefault(name, value)
+
+
 def _join(ray: Any, address: str | None) -> None:
     options: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
     if address is None:
-        options |= {"address": "local", "_node_ip_address": "127.0.0.1"}
-        options |= {"include_dashboard": False}
+        options |= {"address": "local", "include_dashboard": False}
         failed = "Ray did not start on this machine"
     else:
         _knock(address)
@@ -133,8 +147,16 @@ def _join(ray: Any, address: str | None) -> None:
         ray.init(**options)
     except Exception as error:  # of many kinds, and plain ones among them
         ray.shutdown()
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise ServiceError(f"{failed}: {reason}") from error
+        raise ServiceError(f"{failed}: {_why(error)}") from error
+
+
+def _why(error: Exception) -> str:
+    if "InvalidAuthToken" in f"{error} {error.__cause__}":
+        return (
+            "it asks for a token. Set RAY_AUTH_MODE=token, and RAY_AUTH_TOKEN or ~/.ray/auth_token "
+            "to what `ray get-auth-token` prints on its head."
+        )
+    return _first_line(error)
 
 
 def _knock(address: str) -> None:
@@ -193,5 +215,10 @@ def _result(ray: Any, ended: Any, number: int, when_lost: Callable[[int], Result
     except ray.exceptions.RayError as error:
         if when_lost is not None:
             return when_lost(number)
-        reason = str(error).strip().splitlines()[0]
-        raise WorkerLostError(f"the Ray cluster lost every worker of a call: {reason}") from error
+        raise WorkerLostError(
+            f"the Ray cluster lost every worker that made a call: {_first_line(error)}"
+        ) from error
+
+
+def _first_line(error: Exception) -> str:
+    return next(iter(str(error).strip().splitlines()), type(error).__name__)

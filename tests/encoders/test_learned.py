@@ -85,9 +85,6 @@ def packages(monkeypatch):
             torch.nn.init.ones_(self.weight)
             torch.nn.init.zeros_(self.bias)
 
-        def get_sentence_embedding_dimension(self):
-            return 2
-
         def encode(self, texts, *, normalize_embeddings, show_progress_bar, batch_size):
             assert normalize_embeddings and not show_progress_bar
             return np.array([[len(text), 1] for text in texts], np.float32)

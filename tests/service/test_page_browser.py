@@ -6,24 +6,34 @@ Needs Debian's packages chromium and chromium-driver; without them every test he
 from __future__ import annotations
 
 import json
+import math
 import re
 import shutil
 import time
 from collections.abc import Iterator
+from dataclasses import dataclass
 from itertools import product
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
 
 import numpy as np
 import pytest
+from PIL import Image
+from scipy.io import wavfile
 from serving import running
 
+from commonspace.data import import_folder
+from commonspace.encoders import fitted_spec
+from commonspace.methods import Ridge
 from commonspace.service import KeyFile, create_app
 from commonspace.service.maps import write_map
 from commonspace.service.views import HEALTH
 from commonspace.space import Space
 from commonspace.store.collection import Collection
 from commonspace.store.matching import MatchCalibration
+from commonspace.store.models import load, save
+from commonspace.store.pipelines import encode_raw, index_dataset
 
 webdriver = pytest.importorskip("selenium.webdriver", reason="needs selenium: commonspace[dev]")
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
@@ -131,6 +141,47 @@ def shown(store, tmp_path_factory) -> Iterator[str]:
         yield url
 
 
+@dataclass(frozen=True)
+class Heard:
+    """A service over sounds, pictures and words of two classes."""
+
+    url: str
+    sounds: Path
+
+
+@pytest.fixture(scope="module")
+def heard(tmp_path_factory) -> Iterator[Heard]:
+    pytest.importorskip("soundfile", reason="the page was not tried with sounds: needs soundfile")
+    root = tmp_path_factory.mktemp("heard")
+    _write_things(root / "things" / "train")
+    raw = import_folder(root / "things")
+    specs = {
+        "image": {"kind": "image-efficientnet-lite0", "size": 32},
+        "audio": {"kind": "audio-logmel"},
+    }
+    specs["text"] = {"kind": "text-hash", "dim": 64}
+    data = encode_raw(raw["train"], {name: fitted_spec(spec, ()) for name, spec in specs.items()})
+    save(Ridge(dim=8).fit(data), root / "model")
+    model = load(root / "model")
+    index_dataset(model, raw, root / "found", model_folder=root / "model").close()
+    with running(create_app(root / "found", media=root / "things", read_only=True)) as url:
+        yield Heard(url, root / "things" / "train" / "sounds")
+
+
+def _write_things(root: Path) -> None:
+    """Four items of each class in each modality: tones, plain pictures, words."""
+    for name, tone, grey in (("low", 200, 30), ("high", 3000, 220)):
+        for kind in ("sounds", "pictures", "words"):
+            (root / kind / name).mkdir(parents=True)
+        for n in range(4):
+            times = np.arange(8000) / 16_000
+            wave = np.sin(2 * np.pi * (tone + 10 * n) * times)
+            wavfile.write(root / "sounds" / name / f"{n}.wav", 16_000, np.int16(9000 * wave))
+            picture = Image.fromarray(np.full((20, 24, 3), grey + 5 * n, np.uint8))
+            picture.save(root / "pictures" / name / f"{n}.png")
+            (root / "words" / name / f"{n}.txt").write_text(f"{name} sound {n}")
+
+
 @pytest.fixture(scope="module")
 def measured(tmp_path_factory) -> Iterator[str]:
     """Enough labelled vectors for match probabilities, and numbers to filter by."""
@@ -144,7 +195,7 @@ def measured(tmp_path_factory) -> Iterator[str]:
                 for row in range(60)
             ]
             col.add(range(60), z, modality=modality, payloads=payloads)
-        rising = np.array([-1.0, 1.0]), np.array([0.0, 1.0])
+        rising = np.array([-1.0, 1.0]), np.array([-4.0, 8.0])
         pairs = product(("sound", "text"), repeat=2)
         col.calibrate(MatchCalibration(dict.fromkeys(pairs, rising)))
     write_map(folder)
@@ -215,12 +266,74 @@ def test_a_picture_of_ones_own(page, shown, store):
 
 
 def test_a_file_that_nothing_reads_is_told(page, shown, tmp_path):
-    (tmp_path / "notes.txt").write_text("no picture")
+    (tmp_path / "notes.pdf").write_bytes(b"%PDF-1.7")
+    page.open(shown)
+    page.until("document.querySelector('#results .card')")
+    page.find("#file").send_keys(str(tmp_path / "notes.pdf"))
+    said = page.until("document.getElementById('error').textContent")
+    assert said.startswith("notes.pdf: expected a picture")
+    assert any("415" in line for line in page.complaints())  # the browser notes the status
+
+
+def test_a_file_of_text_is_searched_by_as_if_it_was_typed(page, shown, tmp_path):
+    (tmp_path / "notes.txt").write_text("fast car\n")
     page.open(shown)
     page.until("document.querySelector('#results .card')")
     page.find("#file").send_keys(str(tmp_path / "notes.txt"))
-    assert "expected a picture" in page.until("document.getElementById('error').textContent")
-    assert any("415" in line for line in page.complaints())  # the browser notes the status
+    page.until("document.getElementById('status').textContent.includes(' ms')")
+    assert page.find("#text").get_attribute("value") == "fast car" and page.cards()
+    assert page.run("decodeURIComponent(location.hash)") == "#q=fast+car"
+
+
+def test_a_sound_finds_pictures_and_words(page, heard):
+    page.open(heard.url)
+    page.until("document.querySelector('.pill')")
+    page.find("#file").send_keys(str(heard.sounds / "high" / "0.wav"))
+    page.until("document.getElementById('status').textContent.includes(' ms')")
+    page.cards()
+    kinds = page.run("[...document.querySelectorAll('#results .tag.kind')].map((t) => t.innerText)")
+    assert set(kinds) == {"audio", "image", "text"}
+    assert "0.wav" in page.text("#parts") and "audio" in page.text("#parts")
+    for name in ("image", "text"):
+        page.run(f"document.querySelector('#targets input[value={name}]').click()")
+        page.until(
+            f"[...new URLSearchParams(location.hash.slice(1)).getAll('in')].includes('{name}')"
+        )
+        page.until("!document.querySelector('#results[aria-busy]')")
+    cards = page.until(
+        """((all) => !all.some((c) => c.querySelector(".kind").innerText === "audio") &&
+        all.map((c) => c.querySelector(".tag:not(.kind)").innerText))
+        ([...document.querySelectorAll("#results .card")])"""
+    )
+    assert cards[:4] == ["high"] * 4
+
+
+def test_a_sound_is_played_and_asks_for_more_like_it(page, heard):
+    page.open(heard.url, **{"in": "audio", "like": page.like("train/sounds/low/1", "audio")})
+    page.until("document.querySelector('#results audio')")
+    page.find("#results-title").click()  # a page plays nothing before it was touched
+    played = page.driver.execute_async_script(
+        """
+        const done = arguments[0], sound = document.querySelector("#results audio");
+        sound.ontimeupdate = () => sound.currentTime > 0 && done(sound.duration);
+        sound.onerror = () => done(sound.error.message);
+        sound.play().catch((error) => done(String(error)));
+        """
+    )
+    assert played == pytest.approx(0.5, abs=0.05)
+    page.find("#results .like").click()
+    page.until("document.querySelector('#parts .chip-name')?.innerText.startsWith('like')")
+    assert page.cards()
+
+
+def test_a_broken_sound_is_named_and_no_path_of_the_server(page, heard, tmp_path):
+    (tmp_path / "cut.wav").write_bytes((heard.sounds / "high" / "0.wav").read_bytes()[:30])
+    page.open(heard.url)
+    page.until("document.querySelector('.pill')")
+    page.find("#file").send_keys(str(tmp_path / "cut.wav"))
+    said = page.until("document.getElementById('error').textContent")
+    assert said.startswith("cut.wav: not a sound, or damaged") and "/tmp" not in said
+    assert any("422" in line for line in page.complaints())  # the browser notes the status
 
 
 def test_a_dropped_file_is_searched_by(page, shown):
@@ -251,8 +364,9 @@ def test_more_like_this_says_how_probable(page, measured):
     cards = page.cards()
     assert len(cards) == 23
     for card in cards:
-        share, cosine = re.search(r"(\d+) % match\D*?(-?\d\.\d+)", card).groups()
-        assert abs(int(share) - 50 * (1 + float(cosine))) <= 1
+        share, cosine = re.search(r"([\d.]+) % match\D*?(-?\d\.\d+)", card).groups()
+        log_odds = 8.0 - 12.0 * math.acos(float(cosine)) / math.pi
+        assert abs(float(share) - 100 / (1 + math.exp(-log_odds))) <= 1
     assert page.run("document.activeElement.id") == "results-title"
     assert "like" in page.run("location.hash")
     page.find("#more").click()

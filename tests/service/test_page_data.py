@@ -118,13 +118,13 @@ def test_a_damaged_map_is_named(folder):
 
 
 def test_match_probabilities_are_those_of_the_collection(folder):
-    truth = {("image", "text"): (np.array([-1.0, 1.0]), np.array([0.25, 0.75]))}
+    truth = {("image", "text"): (np.array([-1.0, 1.0]), np.array([-1.5, 2.5]))}
     with Collection.open(folder) as col:
         col.calibrate(MatchCalibration(truth))
     with running(create_app(folder)) as url:
         (curve,) = httpx.get(f"{url}/v1/page").json()["curves"]
     assert (curve["query"], curve["item"]) == ("image", "text")
-    assert (curve["cosine"], curve["probability"]) == ([-1, 1], [0.25, 0.75])
+    assert (curve["cosine"], curve["log_odds"]) == ([-1, 1], [-1.5, 2.5])
 
 
 def test_fields_worth_a_filter():

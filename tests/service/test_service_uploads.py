@@ -13,7 +13,7 @@ from serving import client_of, code_of, running
 from commonspace.benchmarks.malformed import malformed_uploads
 from commonspace.errors import InputError
 from commonspace.service import Limits, create_app
-from commonspace.service.uploads import sniff, stored
+from commonspace.service.uploads import kind_of, mesh_suffix, sniff, stored
 
 
 def upload(http, *files):
@@ -68,11 +68,48 @@ def test_other_files_are_refused_by_their_bytes(http):
 
 def test_a_sound_is_read_from_a_file_that_is_gone_then():
     wav = b"RIFF\x24\0\0\0WAVEfmt " + bytes(40)
-    with stored(wav) as path:
+    with stored(wav, where="file 0") as path:
         assert path.read_bytes() == wav and path.suffix == ".wav"
     assert not path.exists()
-    with pytest.raises(InputError), stored(b"%PDF"):
+    with pytest.raises(InputError, match="file 0"), stored(b"%PDF", where="file 0"):
         pass
+
+
+def test_errors_name_the_upload_and_no_path_of_the_server():
+    wav = b"RIFF\x24\0\0\0WAVEfmt " + bytes(40)
+    with pytest.raises(InputError) as caught, stored(wav, where="file 1") as path:
+        raise InputError(f"audio {path}: damaged (Error opening '{path}').")
+    assert str(caught.value) == "file 1: damaged (Error opening 'file 1')."
+
+
+TRIANGLE = "0 0 0", "1 0 0", "0 1 0"
+OBJ = "# made\nmtllib a.mtl\no box\n" + "".join(f"v {p}\n" for p in TRIANGLE) + "f 1 2 3\n"
+STL = b"solid by the head of what is no ASCII".ljust(80) + struct.pack("<I", 1) + bytes(50)
+
+
+@pytest.mark.parametrize(
+    ("data", "suffix"),
+    [
+        (b"OFF\n3 1 0\n", ".off"),
+        (b"ply\nformat ascii 1.0\n", ".ply"),
+        (b"ply\r\nformat ascii 1.0\r\n", ".ply"),
+        (OBJ.encode(), ".obj"),
+        (STL, ".stl"),
+        (b"solid a\n facet normal 0 0 1\n", ".stl"),
+        (STL + b"x", None),
+        (b"solid advice", None),
+        (b"v for vendetta\n", None),
+        (b"o my\ng is a letter\n", None),
+        (b"plywood", None),
+        (b"", None),
+    ],
+)
+def test_a_3d_model_is_known_by_its_bytes(data, suffix):
+    assert mesh_suffix(data) == suffix
+    if suffix:
+        assert kind_of(data, where="file 0") == "mesh"
+        with stored(data, where="file 0") as path:
+            assert path.suffix == suffix
 
 
 def test_size_is_read_from_the_header_before_anything_is_decoded(http):

@@ -111,6 +111,36 @@ def test_the_automatic_kind_grows_with_the_items(tmp_path: Path, monkeypatch):
         assert ids_of(col) == [sorted(map(str, range(400)))] * 5
 
 
+def test_lists_that_would_be_read_in_large_part_give_way_to_exact_search(
+    tmp_path: Path, monkeypatch
+):
+    """Noise has no near neighbours: to find them, most lists are read. Groups have."""
+    monkeypatch.setattr(choice, "_FEW_NUMBERS", 50 * DIM)
+    made = []
+    original = building._tune
+    monkeypatch.setattr(building, "_tune", lambda *a: (made.append(a[0].kind), original(*a)))
+    with Collection.create(tmp_path / "noise", space=SPACE) as col:
+        col.add(range(300), vectors(300), modality="text")
+        col.flush()
+        assert col.index["kind"] == "exact" and made == ["ivf"]
+    for count in (300, 600):
+        with Collection.open(tmp_path / "noise") as col:
+            col.add(range(count, count + 300), vectors(300, seed=count), modality="text")
+            col.flush()
+            assert col.index["kind"] == "exact" and made == ["ivf"]
+    with Collection.open(tmp_path / "noise") as col:
+        col.add(range(900, 1600), vectors(700, seed=9), modality="text")
+        col.flush()  # more than four times as many: tried again
+        assert col.index["kind"] == "exact" and made == ["ivf", "ivf"]
+    with Collection.create(tmp_path / "groups", space=SPACE) as col:
+        groups = np.repeat(np.eye(DIM), 75, axis=0) + 0.1 * vectors(600)
+        col.add(range(600), groups, modality="text")
+        col.flush()
+        assert col.index["kind"] == "ivf"
+    with filled(tmp_path / "named", index="ivf") as col:
+        assert col.index["kind"] == "ivf"
+
+
 def test_small_changes_leave_the_files_behind_and_are_caught_up_with(tmp_path: Path, monkeypatch):
     with filled(tmp_path / "col", index="ivf", n_lists=4) as col:
         pass

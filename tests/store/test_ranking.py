@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import pytest
 
@@ -9,7 +11,7 @@ from commonspace.data import Dataset
 from commonspace.errors import InputError, NotFoundError, StorageError
 from commonspace.space import Space
 from commonspace.store.collection import Collection
-from commonspace.store.matching import MatchCalibration, isotonic
+from commonspace.store.matching import MatchCalibration, rising
 from commonspace.store.ranking import NONE, blend, fused
 
 DIM = 8
@@ -34,10 +36,11 @@ def col(tmp_path, x):
         yield items
 
 
+# Cosines and the log-odds at each.
 CURVES = {
-    ("text", "audio"): (np.array([-0.5, 1.0]), np.array([0.0, 1.0])),
-    ("text", "image"): (np.array([-1.0, 0.5]), np.array([0.1, 0.6])),
-    ("text", "text"): (np.array([0.0]), np.array([0.3])),
+    ("text", "audio"): (np.array([-0.5, 1.0]), np.array([-6.0, 6.0])),
+    ("text", "image"): (np.array([-1.0, 0.5]), np.array([-2.2, 0.4])),
+    ("text", "text"): (np.array([0.0]), np.array([-0.8])),
 }
 
 
@@ -48,8 +51,9 @@ def matched(x, queries):
         scored = []
         for row in range(len(x)):
             cosine = float(unit(x[row].astype(np.float64)) @ unit(query.astype(np.float64)))
-            curve = CURVES["text", KINDS[row % 3]]
-            scored.append((-np.interp(cosine, *curve), -cosine, str(row)))
+            x_of, odds = CURVES["text", KINDS[row % 3]]
+            found = np.interp(-math.acos(cosine), [-math.acos(at) for at in x_of], odds)
+            scored.append((-1 / (1 + math.exp(-found)), -cosine, str(row)))
         lists.append([(row, -p) for p, _, row in sorted(scored)])
     return lists
 
@@ -179,12 +183,32 @@ class Identity:
         return x
 
 
-def test_isotonic_steps_by_hand():
-    x, y = np.array([0.0, 1.0, 2.0, 3.0]), np.array([0.0, 1.0, 0.5, 1.0])
-    middles, heights = isotonic(x, y, np.array([1.0, 1.0, 3.0, 1.0]))
-    # 1 and 0.5 (three times) are pooled: (1 + 1.5) / 4 at (1 + 6) / 4.
-    np.testing.assert_allclose(middles, [0.0, 1.75, 3.0])
-    np.testing.assert_allclose(heights, [0.0, 0.625, 1.0])
+def test_log_odds_that_are_a_line_are_found():
+    angles = np.linspace(0.05, 3.1, 200)
+    truth = 2.0 - 3.0 * angles  # of the log-odds
+    shares = 1 / (1 + np.exp(-truth))
+    x, y = rising(np.cos(angles)[::-1], shares[::-1], np.full(200, 1e6))
+    assert x[0] == -1 and x[-1] == 1 and len(x) <= 17
+    np.testing.assert_allclose(y, 2.0 - 3.0 * np.arccos(x), atol=0.05)
+
+
+@pytest.mark.parametrize(
+    "shares",
+    [[0.0, 0.0, 1.0, 1.0], [0.9, 0.4, 0.4, 0.1], [0.0] * 4, [1.0] * 4],
+    ids=["apart", "falling", "never", "always"],
+)
+def test_the_more_similar_is_always_the_more_probable(shares):
+    weights = np.array([50.0, 10.0, 10.0, 30.0])
+    curve = rising(np.array([-0.2, 0.3, 0.31, 0.9]), np.array(shares), weights)
+    p = MatchCalibration({("a", "b"): curve}).probability("a", "b", np.linspace(-1, 1, 500))
+    assert (np.diff(p) > 0).all() and 0 < p[0] and p[-1] < 1
+    assert abs(np.average(p[[200, 325, 327, 474]], weights=weights) - weights @ shares / 100) < 0.02
+
+
+def test_one_group_of_pairs_is_enough():
+    x, y = rising(np.array([0.5]), np.array([0.25]), np.array([400.0]))
+    at = MatchCalibration({("a", "b"): (x, y)}).probability("a", "b", np.array([0.5]))
+    np.testing.assert_allclose(at, 0.25, atol=0.005)
 
 
 def drawn(seed):
@@ -218,5 +242,5 @@ def test_a_calibration_needs_labels_and_whole_numbers():
     data = Dataset.from_arrays({"text": rows}, np.array([0, 1, -1, -1, -1]))
     with pytest.raises(InputError, match="'text': calibration needs 4 rows"):
         MatchCalibration.fit(Identity(), data)
-    with pytest.raises(StorageError, match="calibration is damaged"):
+    with pytest.raises(StorageError, match=r"calibration is damaged.*index MODEL DATA"):
         MatchCalibration.from_dict({"curves": [{"query": "a"}]})

@@ -6,7 +6,7 @@ are, a float query against ±1.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
 import numpy as np
@@ -21,7 +21,7 @@ CENTRES = 256  # of FAISS's k-means, which wants as many rows
 OWN = "own codes"  # those a space learns together with its vectors, as SPDQ does
 
 
-Valid = tuple[Float32Array, Float32Array]
+Valid = Mapping[str, tuple[Float32Array, Float32Array]]
 
 
 class UnfitError(InputError):

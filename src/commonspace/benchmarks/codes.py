@@ -271,10 +271,9 @@ def _together(vectors: Vectors) -> tuple[Float32Array, Float32Array]:
 def _coded(made: Coded, method: str, bits: int, seed: int, share: float) -> JsonDict:
     coder, test = CODERS[method](bits, seed), made.test
     x_NE, y_NC = _together(made.train)
-    valid = None if made.valid is None else _together(made.valid)
     rows = np.random.default_rng(seed).permutation(len(x_NE))[: round(share * len(x_NE))]
     start = time.perf_counter()
-    coder.fit(x_NE[rows], y_NC[rows], valid)
+    coder.fit(x_NE[rows], y_NC[rows], made.valid)
     fitted = time.perf_counter()
     coder.encode(x_NE)
     encoded = time.perf_counter()

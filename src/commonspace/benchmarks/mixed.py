@@ -51,7 +51,8 @@ def bench_mixed(
         in 15 bins, mean over pairs of modalities, of the cosine (clipped at 0) or the
         probability; "unfair", half of the sum over modalities of |share of the top 10 - share of
         the relevant items|, mean over the modalities that ask; "own", the mean share of the
-        query's modality, and "precision", of the top 10. "tests" has the shares one by one.
+        query's modality, "tied", the share of neighbours in a list that score the same, and
+        "precision", of the top 10. "tests" has the shares one by one.
     """
     rows: list[JsonDict] = []
     shares: list[JsonDict] = []
@@ -125,6 +126,7 @@ def _shares(
             of = kinds == item
             right |= of & np.take_along_axis(shared, np.where(of, ids, 0), 1)
         every = np.maximum(1, sum(relevant.values()))
+        scores = np.take_along_axis(hits.scores, order, 1)
         for item in labels:
             rows.append(
                 {
@@ -133,6 +135,7 @@ def _shares(
                     "share_of_top": float((kinds == item).mean()),
                     "share_of_relevant": float((relevant[item] / every).mean()),
                     "precision": float(right.mean()),
+                    "tied": float((scores[:, 1:] == scores[:, :-1]).mean()),
                 }
             )
     return rows
@@ -146,6 +149,7 @@ def _summary(shares: list[JsonDict]) -> JsonDict:
         "unfair": apart / 2 / n_queries,
         "own": float(np.mean(own)),
         "precision": float(np.mean([row["precision"] for row in shares])),
+        "tied": float(np.mean([row["tied"] for row in shares])),
     }
 
 

@@ -37,6 +37,9 @@ Address = Annotated[
     ),
 ]
 Model = Annotated[Path, typer.Argument(metavar="MODEL", help="Folder of a trained model.")]
+CollectionPlace = Annotated[
+    str, typer.Argument(metavar="COLLECTION", help="As `commonspace index` makes it.")
+]
 CollectionFolder = Annotated[
     Path, typer.Argument(metavar="COLLECTION", help="As `commonspace index` makes it.")
 ]

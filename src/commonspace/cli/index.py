@@ -10,7 +10,7 @@ import typer
 
 from commonspace.cli.arguments import (
     Address,
-    CollectionFolder,
+    CollectionPlace,
     Data,
     DataRoot,
     EngineName,
@@ -85,7 +85,9 @@ def encode(
 def index(
     model: Model,
     data: Data,
-    out: Annotated[Path, typer.Option(metavar="COLLECTION", help="Folder of the collection.")],
+    out: Annotated[
+        str, typer.Option(metavar="COLLECTION", help="Folder, or address as milvus://HOST/NAME.")
+    ],
     split: Annotated[str, typer.Option(help="A split, or all.")] = "all",
     batch: Annotated[int, typer.Option(min=1, help="Items a transaction.")] = 1024,
     kind: Annotated[
@@ -170,7 +172,7 @@ def index(
             _calibrate(collection, fitted, held_back)
         collection.flush()
         result: JsonDict = {
-            "collection": str(out),
+            "collection": collection.place,
             "space": collection.space.fingerprint,
             "added": seen[-1] - seen[0] - len(run.broken),
             "already_there": seen[0],
@@ -217,15 +219,21 @@ def _counts(items: dict[str, int]) -> str:
 
 
 def check(
-    collection: CollectionFolder,
+    collection: CollectionPlace,
     json: Json = False,
 ) -> None:
     """Look for damage: of the file, of any vector, of the index; exit with 2 if there is any."""
+    from commonspace.store.collection import Collection
     from commonspace.store.copying import check_collection
+    from commonspace.store.milvus import is_address
 
-    problems = check_collection(collection)
+    if is_address(collection):
+        with Collection.open(collection, read_only=True) as items:
+            problems = items.verify()
+    else:
+        problems = check_collection(collection)
     if json:
-        print_json({"collection": str(collection), "ok": not problems, "problems": problems})
+        print_json({"collection": collection, "ok": not problems, "problems": problems})
     else:
         for problem in problems:
             print_line(problem)

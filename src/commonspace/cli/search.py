@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from commonspace.cli.arguments import CollectionFolder, Json, parse_where
+from commonspace.cli.arguments import CollectionPlace, Json, parse_where
 from commonspace.cli.output import print_json, print_line, print_table
 from commonspace.errors import InputError
 
@@ -29,7 +29,7 @@ def register(app: typer.Typer) -> None:
 
 
 def search(
-    collection: CollectionFolder,
+    collection: CollectionPlace,
     text: Annotated[str | None, typer.Option(help="Search by a text.")] = None,
     image: Annotated[Path | None, typer.Option(metavar="FILE", help="Search by a picture.")] = None,
     audio: Annotated[Path | None, typer.Option(metavar="FILE", help="Search by a sound.")] = None,

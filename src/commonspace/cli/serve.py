@@ -29,7 +29,7 @@ def keys() -> None:
 
 def serve(
     collections: Annotated[
-        list[Path],
+        list[str],
         typer.Argument(metavar="COLLECTION...", help="As `commonspace index` makes them."),
     ],
     host: Annotated[

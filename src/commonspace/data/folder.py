@@ -16,7 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
-from commonspace.checks import not_found
+from commonspace.checks import check_names, not_found
 from commonspace.data.dataset import Dataset, Modality
 from commonspace.data.labels import Labels
 from commonspace.disk import check_file, read_array, read_json, write_array, write_json
@@ -45,8 +45,11 @@ class Splits(Mapping[str, Dataset]):
     def __getitem__(self, split: str) -> Dataset:
         try:
             return self.parts[split]
-        except KeyError:
-            raise not_found("split", split, self.parts) from None
+        except (KeyError, TypeError):
+            first = next(iter(self.parts), "")
+            is_modality = split in self.modalities
+            hint = f"Choose a split first, as data[{first!r}][{split!r}]." if is_modality else ""
+            raise not_found("split", split, self.parts, hint=hint) from None
 
     def __iter__(self) -> Iterator[str]:
         return iter(self.parts)
@@ -68,7 +71,13 @@ class Splits(Mapping[str, Dataset]):
         return tuple(dict.fromkeys(name for part in self.parts.values() for name in part))
 
     def select(self, modalities: list[str] | tuple[str, ...]) -> Splits:
-        """Return only the named modalities of every split."""
+        """Return only the named modalities of every split.
+
+        Raises:
+            InputError: Not a list of names.
+            NotFoundError: No split has a modality of that name.
+        """
+        check_names("modalities", modalities)
         for name in modalities:
             if name not in self.modalities:
                 raise not_found("modality", name, self.modalities)

@@ -9,7 +9,7 @@ from typing import Any, Literal
 import numpy as np
 from scipy import sparse
 
-from commonspace.checks import not_found
+from commonspace.checks import check_names, not_found
 from commonspace.errors import InputError
 from commonspace.types import AnyArray, BoolArray, Float32Array, IntArray
 
@@ -237,6 +237,7 @@ def concatenate_labels(parts: Sequence[Labels]) -> Labels:
 
 
 def _class_names(classes: Sequence[str]) -> tuple[str, ...]:
+    check_names("classes", classes)
     names = tuple(str(name) for name in classes)
     if len(set(names)) != len(names):
         twice = next(name for name in names if names.count(name) > 1)

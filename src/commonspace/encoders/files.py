@@ -25,6 +25,7 @@ from commonspace.types import AnyArray, IntArray
 logger = logging.getLogger(__name__)
 
 _NAMED = 5  # broken items that a message names
+_TRIES = 1  # how often a cluster reads again what ended a worker
 
 
 @dataclass(frozen=True)
@@ -269,11 +270,15 @@ def _on_ray(
         lost.extend(batches[number])
         return _Result((), ())
 
-    for _, result in each_call(_encode_on_node, _calls(spec, batches, files), when_lost=alone):
+    def broken(number: int) -> _Result:
+        return _ended(*lost[number])
+
+    calls = _calls(spec, batches, files)
+    for _, result in each_call(_encode_on_node, calls, retries=_TRIES, when_lost=alone):
         yield result
-    # One of these items ends the worker that reads it.
+    # Some of these items end the worker that reads them.
     calls = _calls(spec, [[pair] for pair in lost], files)
-    for _, result in each_call(_encode_on_node, calls, when_lost=lambda row: _ended(*lost[row])):
+    for _, result in each_call(_encode_on_node, calls, retries=_TRIES, when_lost=broken):
         yield result
 
 

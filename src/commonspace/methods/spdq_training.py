@@ -176,19 +176,19 @@ class SPDQTask:
 
     def vectors(self) -> tuple[Float32Array, Float32Array]:
         """C s of all training rows, modality after modality, and their labels."""
-        return self._turned(self.names, "x", "labels")
+        found = [self._turned(name, "x") for name in self.names]
+        labels = [self.jobs[name]["labels"] for name in self.names]
+        return np.concatenate(found), np.concatenate(labels)
 
-    def valid_vectors(self) -> tuple[Float32Array, Float32Array] | None:
-        """Those of the validation rows; None where there are none."""
-        held = [name for name in self.names if self.jobs[name]["valid_x"] is not None]
-        return self._turned(held, "valid_x", "valid_labels") if held else None
+    def valid_vectors(self) -> dict[str, tuple[Float32Array, Float32Array]] | None:
+        """Those of the validation rows, by modality; None where there are none."""
+        jobs = {name: job for name, job in self.jobs.items() if job["valid_x"] is not None}
+        return {
+            n: (self._turned(n, "valid_x"), job["valid_labels"]) for n, job in jobs.items()
+        } or None
 
-    def _turned(
-        self, names: Sequence[str], rows: str, labels: str
-    ) -> tuple[Float32Array, Float32Array]:
-        found = [self._shared(name, rows) @ self.parts[name].C.numpy().T for name in names]
-        known = [self.jobs[name][labels] for name in names]
-        return np.concatenate(found).astype(np.float32), np.concatenate(known)
+    def _turned(self, name: str, rows: str) -> Float32Array:
+        return np.asarray(self._shared(name, rows) @ self.parts[name].C.numpy().T, np.float32)
 
     def _shared(self, name: str, rows: str = "x") -> Float32Array:
         part, x = self.parts[name], self.jobs[name][rows]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Any, Self
 
 import numpy as np
@@ -20,11 +21,13 @@ from commonspace.quantization.selection import (
     MOST_LEARNED,
     UNSEEN_WEIGHTS,
     WEIGHTS,
+    Coder,
+    Held,
     best_weight,
     held_out,
     some_rows,
 )
-from commonspace.quantization.weights import as_weights
+from commonspace.quantization.weights import as_weights, as_weights_of
 from commonspace.types import AnyArray, Float32Array, FloatArray, IntArray, UInt8Array
 
 BLOCK = 1 << 14
@@ -98,7 +101,11 @@ class Quantizer:
         return int(self._codebooks().shape[2])
 
     def fit(
-        self, vectors: Any, labels: Any = None, *, valid: tuple[Any, Any] | None = None
+        self,
+        vectors: Any,
+        labels: Any = None,
+        *,
+        valid: Mapping[str, tuple[Any, Any]] | None = None,
     ) -> Self:
         """Learn the codebooks.
 
@@ -107,10 +114,11 @@ class Quantizer:
             labels: Class numbers, shape (n,), -1 for unknown; or weights, shape (n, n_classes),
                 dense or sparse; or anything with ``dense()``, as `Labels`. None, or labels that are
                 all unknown, take the Euclidean error.
-            valid: Vectors and labels of other rows, to choose the weight on, best ones that the
-                space was not trained on: vectors of rows that it was trained on are surer of their
-                class than others, and say that labels pay where they do not. None, or fewer than
-                10 labelled rows, holds a fifth of the given rows out.
+            valid: Vectors and labels of other rows by modality, to choose the weight on: the one
+                with which modalities find each other best. They should be rows that the space was
+                not trained on: vectors of those that it was are surer of their class than others,
+                and say that labels pay where they do not. None, or fewer than 10 labelled rows in
+                all, holds a fifth of the given rows out.
 
         Raises:
             InputError: An argument is out of range, shapes do not fit, vectors are so long that
@@ -121,7 +129,7 @@ class Quantizer:
         if not len(x_NE):
             raise InputError("vectors: expected at least one row, got none.")
         y_NC = None if labels is None else as_weights(labels, n=len(x_NE))
-        held = _as_valid(valid, labels, dim=x_NE.shape[1])
+        held = _as_valid(valid, labels, dim=x_NE.shape[1], seed=self.random_state)
         if y_NC is not None and not y_NC.any():
             y_NC = None
         self.weight_ = self._choose(x_NE, y_NC, held)
@@ -231,32 +239,29 @@ class Quantizer:
         return D
 
     def _choose(
-        self,
-        x_NE: Float32Array,
-        y_NC: Float32Array | None,
-        valid: tuple[Float32Array, Float32Array] | None,
+        self, x_NE: Float32Array, y_NC: Float32Array | None, valid: Sequence[Held]
     ) -> float:
         if y_NC is None:
             return 0.0
         if self.weight is not None:
             return float(self.weight)
-        candidates: tuple[float, ...]
-        if valid is not None and len(valid[0]) >= FEWEST:
+        candidates: Sequence[float]
+        if sum(len(x) for x, _ in valid) >= FEWEST:
             rows = some_rows(np.arange(len(x_NE)), MOST_LEARNED, seed=self.random_state)
-            found = some_rows(np.arange(len(valid[0])), MOST_HELD, seed=self.random_state)
-            (x_HE, y_HC), candidates, margin = (a[found] for a in valid), UNSEEN_WEIGHTS, 0.0
+            held, candidates, margin = valid, UNSEEN_WEIGHTS, 0.0
         else:
-            rows, held = held_out(y_NC, seed=self.random_state)
-            (x_HE, y_HC), candidates, margin = (x_NE[held], y_NC[held]), WEIGHTS, CLEARLY
-        if len(x_HE) < FEWEST:
-            return WEIGHTS[0]
+            rows, others = held_out(y_NC, seed=self.random_state)
+            held, candidates, margin = [(x_NE[others], y_NC[others])], WEIGHTS, CLEARLY
+            if len(others) < FEWEST:
+                return WEIGHTS[0]
 
-        def reconstruct(weight: float) -> Float32Array:
+        def learn(weight: float) -> Coder:
             alignment = _aligned(x_NE[rows], y_NC[rows], weight)
             D = self._learn(x_NE[rows], alignment, min(self.iterations, 2))
-            return decode_words(D, Assigner(D, alignment).assign(x_HE, beam=self.beam))
+            assigner = Assigner(D, alignment)
+            return lambda x_HE: decode_words(D, assigner.assign(x_HE, beam=self.beam))
 
-        return best_weight(x_HE, y_HC, reconstruct, candidates=candidates, margin=margin)
+        return best_weight(held, learn, candidates=candidates, margin=margin)
 
     def _queries(self, queries: Any) -> Float32Array:
         return as_features(queries, where="queries", n_features=self.dim)
@@ -297,20 +302,29 @@ def _aligned(x_NE: Float32Array, y_NC: Float32Array, weight: float) -> Alignment
     return Alignment.of(x_NE, y_NC, weight=weight) if weight > 0 else None
 
 
-def _as_valid(valid: Any, labels: Any, *, dim: int) -> tuple[Float32Array, Float32Array] | None:
-    """The labelled rows among them."""
+def _as_valid(valid: Any, labels: Any, *, dim: int, seed: int) -> list[Held]:
+    """At most so many labelled rows of each modality that has any."""
     if valid is None:
-        return None
+        return []
     if labels is None:
         raise InputError(
             "valid: the weight of the labels is chosen on these rows, and there are no labels. "
             "Pass labels of the vectors too, or leave valid out."
         )
-    if not isinstance(valid, tuple | list) or len(valid) != 2:
+    if not isinstance(valid, Mapping) or not valid or any(len(v) != 2 for v in valid.values()):
         raise InputError(
-            "valid: expected a pair of vectors and labels, as valid=(vectors, labels)."
+            "valid: expected vectors and labels of each modality, as "
+            'valid={"image": (vectors, labels)}.'
         )
-    x_HE = _as_vectors(valid[0], dim=dim, where="valid vectors")
-    y_HC = as_weights(valid[1], n=len(x_HE))
-    labelled = y_HC.any(axis=1)
-    return x_HE[labelled], y_HC[labelled]
+    vectors = [
+        _as_vectors(part[0], dim=dim, where=f"valid vectors of {name!r}")
+        for name, part in valid.items()
+    ]
+    known = as_weights_of(
+        [(part[1], len(x)) for part, x in zip(valid.values(), vectors, strict=True)]
+    )
+    held = []
+    for x_HE, y_HC in zip(vectors, known, strict=True):
+        rows = some_rows(np.flatnonzero(y_HC.any(axis=1)), MOST_HELD, seed=seed)
+        held.append((x_HE[rows], y_HC[rows]))
+    return [(x_HE, y_HC) for x_HE, y_HC in held if len(x_HE)]

@@ -11,6 +11,8 @@ from commonspace.types import AnyArray, BoolArray, Float32Array, FloatArray
 WEIGHTS = (0.9, 0.5, 0.99)  # the first wins unless another is clearly better
 CLEARLY = 0.005
 UNSEEN_WEIGHTS = (*WEIGHTS, 0.0)  # rows that trained no space can also say that labels do not pay
+Held = tuple[Float32Array, Float32Array]
+Coder = Callable[[Float32Array], Float32Array]
 SHARE = 0.2
 FEWEST, MOST_LEARNED, MOST_HELD = 10, 8000, 1000
 
@@ -34,9 +36,8 @@ def some_rows(rows: AnyArray, most: int, *, seed: int) -> AnyArray:
 
 
 def best_weight(
-    x_HE: Float32Array,
-    y_HC: Float32Array,
-    reconstruct: Callable[[float], Float32Array],
+    held: Sequence[Held],
+    learn: Callable[[float], Coder],
     *,
     candidates: Sequence[float],
     margin: float,
@@ -44,23 +45,41 @@ def best_weight(
     """Return the w of `Alignment` whose codes rank held-out rows best.
 
     Args:
-        x_HE: Their vectors, the float queries.
-        y_HC: Their label weights.
-        reconstruct: Returns what codes of the rows stand for, learned with a weight.
+        held: Vectors and label weights of each modality, which search each other; of one alone,
+            itself.
+        learn: Returns, for a weight, what reads vectors as their codes.
         candidates: Weights; the first wins unless another beats it by more than ``margin``.
         margin: In mean average precision.
     """
-    relevant = (y_HC @ y_HC.T) > 0
-    scores = [mean_ap(x_HE @ reconstruct(weight).T, relevant) for weight in candidates]
+    scores = [_score(held, learn(weight)) for weight in candidates]
     best = int(np.argmax(scores))
     return candidates[best] if scores[best] > scores[0] + margin else candidates[0]
 
 
-def mean_ap(scores_QG: FloatArray, relevant_QG: BoolArray) -> float:
-    """Mean average precision of the rows, each item out of its own ranking."""
-    scores = np.array(scores_QG, np.float64)
-    np.fill_diagonal(scores, -np.inf)
-    wanted = relevant_QG & ~np.eye(len(scores), dtype=bool)
+def _score(held: Sequence[Held], coder: Coder) -> float:
+    """Mean over directions between modalities, of float queries against reconstructions."""
+    read = [coder(x_HE) for x_HE, _ in held]
+    found = [
+        mean_ap(held[a][0] @ read[b].T, (held[a][1] @ held[b][1].T) > 0, same=a == b)
+        for a in range(len(held))
+        for b in range(len(held))
+        if a != b or len(held) == 1
+    ]
+    return float(np.mean(found))
+
+
+def mean_ap(scores_QG: FloatArray, relevant_QG: BoolArray, *, same: bool = True) -> float:
+    """Mean average precision of the queries that have something to find.
+
+    Args:
+        scores_QG: Larger is better.
+        relevant_QG: What each query should find.
+        same: Queries are the items, and each is out of its own ranking.
+    """
+    scores, wanted = np.array(scores_QG, np.float64), relevant_QG
+    if same:
+        np.fill_diagonal(scores, -np.inf)
+        wanted = relevant_QG & ~np.eye(len(scores), dtype=bool)
     hits = np.take_along_axis(wanted, np.argsort(-scores, axis=1, kind="stable"), axis=1)
     precision = hits.cumsum(axis=1) / np.arange(1, hits.shape[1] + 1)
     found = hits.sum(axis=1)

@@ -12,7 +12,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse
 from starlette.staticfiles import StaticFiles
 
-from commonspace.errors import CommonspaceError, InputError
+from commonspace.errors import CommonspaceError, InputError, UnsupportedError
 from commonspace.service import info, items, media, search, views
 from commonspace.service.errors import answer_error
 from commonspace.service.guard import Guard
@@ -22,6 +22,7 @@ from commonspace.service.limits import Limits
 from commonspace.service.metrics import Metrics
 from commonspace.service.openapi import document
 from commonspace.service.state import State
+from commonspace.store.milvus.address import is_address, parse_address
 
 LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
 _PAGE = Path(__file__).with_name("page")
@@ -103,13 +104,22 @@ async def _answer(request: Request, error: Any) -> JSONResponse:
 
 def _named(collections: Any) -> dict[str, Path]:
     if isinstance(collections, Mapping):
-        named = {str(name): Path(folder) for name, folder in collections.items()}
+        named = {str(name): _folder(place) for name, place in collections.items()}
     else:
         one = isinstance(collections, str | Path)
-        folders = [Path(folder) for folder in ([collections] if one else collections)]
+        folders = [_folder(place) for place in ([collections] if one else collections)]
         named = {folder.absolute().name: folder for folder in folders}
         if len(named) < len(folders):
             raise InputError("collections: two folders have the same name. Give each its own.")
     if not named:
         raise InputError("collections: expected at least one folder.")
     return named
+
+
+def _folder(place: str | Path) -> Path:
+    if is_address(place):
+        raise UnsupportedError(
+            f"{parse_address(place).place}: only folders are served. Whoever can reach Milvus asks "
+            "it with Collection.open."
+        )
+    return Path(place)

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from inspect import signature
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from commonspace.checks import as_features
 from commonspace.errors import InputError
-from commonspace.service.errors import Refused
 from commonspace.service.limits import Limits
 from commonspace.service.schema import Part
 from commonspace.service.uploads import kind_of, open_picture, stored
@@ -71,11 +69,7 @@ def file_vector(
     if kind == "image":
         picture: Any = open_picture(files[place], limits, where=where)
         return query_vector(version.model, image=picture, modality=modality)
-    if kind not in signature(query_vector).parameters:  # what encoders there are for
-        raise Refused(
-            415, "UnsupportedMedia", f"{where}: {kind}, and no encoder here reads such files."
-        )
-    with stored(files[place]) as path:
+    with stored(files[place], where=where) as path:
         raw: dict[str, Any] = {kind: path}
         return query_vector(version.model, **raw, modality=modality)
 

@@ -462,7 +462,8 @@ def _codes(
     split = "train" if "train" in splits else next(iter(splits))
     names = [name for name in shared if name in splits[split]]
     each = max(1, _LEARN_CODES_FROM // max(1, len(names)))
-    vectors, labels = _some_vectors(model, splits[split], names, each, run)
+    found = _some_vectors(model, splits[split], names, each, run)
+    vectors, labels = (np.concatenate(part) for part in zip(*found.values(), strict=True))
     valid = None
     if split == "train" and any(name in splits.get("valid", ()) for name in names):
         valid = _some_vectors(model, splits["valid"], names, each, run)
@@ -472,18 +473,17 @@ def _codes(
 
 def _some_vectors(
     model: Any, data: Dataset, names: Sequence[str], each: int, run: EncodeRun | None
-) -> tuple[AnyArray, AnyArray]:
+) -> dict[str, tuple[AnyArray, AnyArray]]:
     """Unit vectors and labels of so many rows of each modality."""
     # What is broken was reported when the items were added.
     again = None if run is None else replace(run, progress=None, broken=[])
     parts = encode_raw(data.select([n for n in names if n in data]), model.encoders_, run=again)
-    vectors, labels = [], []
+    out = {}
     for name, part in parts.items():
         rows = np.random.default_rng(0).permutation(len(part))[:each]
         taken = part.take(np.sort(rows))
-        vectors.append(_vectors(model, name, taken.x))
-        labels.append(taken.labels.dense())
-    return _unit(np.concatenate(vectors)), np.concatenate(labels)
+        out[name] = _unit(_vectors(model, name, taken.x)), taken.labels.dense()
+    return out
 
 
 def _unit(x: AnyArray) -> AnyArray:

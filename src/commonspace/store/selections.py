@@ -44,8 +44,10 @@ class Selections:
         """
         if names is None and not where:
             return None
-        condition, values = self.condition(where)
         self._forget_old()
+        if names is not None and not where and set(names) >= self._known.keys():
+            return None
+        condition, values = self.condition(where)
         name = json.dumps([names if names is None else list(names), condition, values])
         if name not in self._keys:
             if len(self._keys) >= _REMEMBERED:

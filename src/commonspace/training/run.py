@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 from commonspace.checks import check_one_of
 from commonspace.cluster import ENGINES, Engine, check_address, connect, each_call
 from commonspace.disk import safe_name
-from commonspace.errors import MissingExtraError, StorageError
+from commonspace.errors import InputError, MissingExtraError, StorageError
 from commonspace.machine import available_cores
 from commonspace.training.checkpoint import Checkpoint
 from commonspace.training.loop import Callback
@@ -107,6 +107,13 @@ class Run:
         if board is not None:
             out.append(board.callback())
         return tuple(out)
+
+
+def as_run(run: Run | None) -> Run:
+    """Return how to run a fit, by default in the plain way; `InputError` for anything else."""
+    if run is not None and not isinstance(run, Run):
+        raise InputError(f"run: expected a Run such as Run(jobs=2), got {type(run).__name__}.")
+    return run or Run()
 
 
 def run_all(

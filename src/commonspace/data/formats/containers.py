@@ -144,9 +144,11 @@ def _npy_header(file: Any) -> tuple[tuple[int, ...], np.dtype[Any]]:
 def _open_mat5(path: Path) -> ArrayFile:
     from scipy import io
 
-    infos = {
-        name: ArrayInfo(name, tuple(shape), kind) for name, shape, kind in io.whosmat(str(path))
-    }
+    try:
+        listed = io.whosmat(str(path))
+    except io.matlab.MatReadError as error:  # no ValueError, as its kin are
+        raise ValueError(str(error)) from error
+    infos = {name: ArrayInfo(name, tuple(shape), kind) for name, shape, kind in listed}
 
     def read(key: str) -> Any:
         value = io.loadmat(str(path), variable_names=[key])[key]

@@ -14,7 +14,12 @@ from torch import Tensor, nn
 from commonspace.data import Dataset
 from commonspace.methods.base import Method, MethodState, PartState, standardization
 from commonspace.methods.baselines.joint_draw import Draw, Rule
-from commonspace.methods.baselines.joint_settings import RATE, check_settings, settings_for
+from commonspace.methods.baselines.joint_settings import (
+    RATE,
+    check_known_rates,
+    check_settings,
+    settings_for,
+)
 from commonspace.methods.baselines.joint_training import (
     Affine,
     Batch,
@@ -223,6 +228,7 @@ class JointMethod(Method):
     def _rates(self, networks: Sequence[str], modules: Sequence[str]) -> dict[str, float]:
         rates = self.learning_rate
         keys = {**{name: name for name in networks}, **{shared_key(k): k for k in modules}}
+        check_known_rates(rates, list(keys.values()))
         if not isinstance(rates, Mapping):
             return dict.fromkeys(keys, float(rates))
         return {key: float(rates.get(k, rates.get("*", RATE))) for key, k in keys.items()}

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -13,6 +14,7 @@ from commonspace.checks import (
     check_range,
     check_rates,
     check_widths,
+    not_found,
 )
 from commonspace.methods.baselines.joint_draw import Draw
 from commonspace.methods.jobs import passes_for
@@ -48,6 +50,13 @@ def check_settings(method: JointMethod) -> None:
     check_one_of("schedule", method.schedule, ("one-cycle", "constant"))
     check_range("validation_fraction", method.validation_fraction, low=0, high=0.9)
     check_range("random_state", method.random_state, low=0, integer=True)
+
+
+def check_known_rates(rates: Any, names: Sequence[str]) -> None:
+    """Raise `NotFoundError` for a rate of what is not there: a slip of the pen would not count."""
+    for name in rates if isinstance(rates, Mapping) else ():
+        if name not in (*names, "*"):
+            raise not_found("network", name, [*names, "*"], hint="It stands in learning_rate.")
 
 
 def settings_for(method: JointMethod, draw: Draw) -> Settings:

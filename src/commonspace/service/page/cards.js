@@ -88,12 +88,19 @@ const gone = (frame, kind) => frame.replaceChildren(el("p", { class: "nothing" }
 const NAMES = { image: "picture", audio: "sound", video: "film" };
 const failing = (frame, kind) => ({ error: () => gone(frame, kind) });
 const MAKERS = {
-  image: (src, item, frame) => el("img", { src, alt: altOf(item), on: failing(frame, "image") }),
+  image: (src, item, frame) => el("img", { src, alt: altOf(item), on: { ...failing(frame, "image"), load: larger } }),
   audio: (src, item, frame) =>
     el("audio", { src, controls: true, preload: "none", "aria-label": `Sound ${nameOf(item)}`, on: failing(frame, "audio") }),
   video: (src, item, frame) =>
     el("video", { src, controls: true, preload: "metadata", "aria-label": `Film ${nameOf(item)}`, on: failing(frame, "video") }),
 };
+
+const TINY = 80; // pixels
+
+// What would be a speck on the card is shown enlarged.
+function larger({ target }) {
+  target.classList.toggle("tiny", Math.max(target.naturalWidth, target.naturalHeight) < TINY);
+}
 
 // The picture of a card that says what it shows needs no second name.
 const altOf = (item) => (isText(item.payload.text) ? "" : `Picture ${item.id}`);

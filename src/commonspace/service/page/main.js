@@ -8,6 +8,7 @@ import * as map from "./map.js";
 import * as search from "./search.js";
 import * as address from "./state.js";
 
+const LONGEST_TEXT = 10_000; // characters; it stands in the address
 const now = { state: address.read(), files: [], fileReader: null, collections: [], about: null, maps: new Map() };
 
 async function begin() {
@@ -28,7 +29,7 @@ function refused(error) {
   if (error.name === "AbortError") return;
   if (error.status !== 401) {
     $("app").hidden = false;
-    $("error").textContent = error.message;
+    $("error").textContent = now.files.length ? error.message.replace(/^file 0\b/, now.files[0].name) : error.message;
     $("status").textContent = "";
     return;
   }
@@ -119,7 +120,7 @@ function parts() {
   const { state, files } = now;
   const chips = [
     ...state.items.map((item, at) => chip(`like ${item.id}`, item.modality, () => change({ items: state.items.filter((_, other) => other !== at) }), item)),
-    ...files.map((file, at) => chip(file.name, "file", () => setFiles(files.filter((_, other) => other !== at)), null, file)),
+    ...files.map((file, at) => chip(file.name, search.fileKind(file), () => setFiles(files.filter((_, other) => other !== at)), null, file)),
   ];
   $("parts").hidden = !chips.length;
   fill($("parts"), chips);
@@ -139,9 +140,30 @@ function chip(name, kind, remove, item, file) {
 }
 
 function preview(file) {
-  if (!file || search.fileKind(file) !== "image") return null;
-  const src = URL.createObjectURL(file);
-  return el("img", { src, alt: "", on: { load: () => URL.revokeObjectURL(src) } });
+  const kind = file && search.fileKind(file);
+  if (kind === "image") {
+    const src = URL.createObjectURL(file);
+    return el("img", { src, alt: "", on: { load: () => URL.revokeObjectURL(src), error: (event) => event.target.remove() } });
+  }
+  if (kind !== "audio") return null;
+  const sound = el("audio", { src: URL.createObjectURL(file) });
+  const button = el("button", { type: "button", "aria-label": `Play ${file.name}`, on: { click: () => (sound.paused ? sound.play().catch(stop) : stop()) } }, "▶");
+  function stop() { // what the browser cannot play stays a query all the same
+    sound.pause();
+    sound.currentTime = 0;
+    button.textContent = "▶";
+  }
+  sound.addEventListener("playing", () => { button.textContent = "■"; });
+  sound.addEventListener("ended", stop);
+  return button;
+}
+
+// A file of text is read here, and searched by as if it had been typed.
+async function take(file) {
+  if (file.type !== "text/plain") return setFiles([file]);
+  now.files = [];
+  $("text").value = (await file.text()).trim().slice(0, LONGEST_TEXT);
+  return change({ text: $("text").value, view: "search" });
 }
 
 function setFiles(files) {
@@ -236,7 +258,7 @@ function listen() {
     $("filters-box").querySelector("summary").focus();
   });
   $("file").addEventListener("change", () => {
-    if ($("file").files.length) setFiles([$("file").files[0]]);
+    if ($("file").files.length) take($("file").files[0]);
     $("file").value = "";
   });
   $("collection").addEventListener("change", () => {
@@ -288,11 +310,11 @@ function drops() {
     event.preventDefault();
     depth = 0;
     $("drop").hidden = true;
-    if (event.dataTransfer.files.length) setFiles([event.dataTransfer.files[0]]);
+    if (event.dataTransfer.files.length) take(event.dataTransfer.files[0]);
   });
   window.addEventListener("paste", (event) => {
     const [file] = event.clipboardData?.files ?? [];
-    if (file && !$("app").hidden) setFiles([file]);
+    if (file && !$("app").hidden) take(file);
   });
 }
 

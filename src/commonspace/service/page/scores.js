@@ -2,18 +2,17 @@
 
 import { number } from "./dom.js";
 
-// Linear between the points of a curve, flat beyond its ends.
-export function probability(curve, cosine) {
-  const { cosine: x, probability: y } = curve;
-  if (cosine <= x[0]) return y[0];
-  for (let at = 1; at < x.length; at += 1) {
-    if (cosine <= x[at]) {
-      const width = x[at] - x[at - 1];
-      return width > 0 ? y[at - 1] + ((y[at] - y[at - 1]) * (cosine - x[at - 1])) / width : y[at];
-    }
-  }
-  return y[y.length - 1];
+const angle = (cosine) => -Math.acos(Math.min(1, Math.max(-1, cosine))); // rises with the cosine
+
+// The log-odds of a match are straight over the angle between the points of a curve.
+export function probability({ cosine: x, log_odds: y }, cosine) {
+  const at = x.findIndex((end) => cosine <= end);
+  if (at <= 0) return share(at ? y.at(-1) : y[0]);
+  const [low, high] = [angle(x[at - 1]), angle(x[at])];
+  return share(y[at - 1] + ((y[at] - y[at - 1]) * (angle(cosine) - low)) / (high - low));
 }
+
+const share = (logOdds) => 1 / (1 + Math.exp(-logOdds));
 
 export const curveOf = (curves, query, item) => curves.find((curve) => curve.query === query && curve.item === item) ?? null;
 
@@ -23,17 +22,18 @@ export function describe(hit, { how, asked, curves, best }) {
   }
   const curve = asked === null ? null : curveOf(curves, asked, hit.modality);
   if (!curve) return { text: `similarity ${hit.score.toFixed(2)}`, share: (hit.score + 1) / 2, title: "Cosine, from -1 to 1" };
-  const share = probability(curve, hit.score);
+  const p = probability(curve, hit.score);
   return {
-    text: `${percent(share)} match`,
+    text: `${percent(p)} match`,
     aside: hit.score.toFixed(2),
-    share,
+    share: p,
     title: `Share of validation pairs at this similarity (${hit.score.toFixed(3)}) that have a class in common`,
   };
 }
 
-function percent(share) {
-  if (share > 0.99) return "> 99 %";
-  if (share < 0.01) return "< 1 %";
-  return `${Math.round(100 * share)} %`;
+// A decimal where whole numbers would make all the same.
+function percent(p) {
+  if (p > 0.999) return "> 99.9 %";
+  if (p < 0.001) return "< 0.1 %";
+  return `${(100 * p).toFixed(p > 0.95 || p < 0.05 ? 1 : 0)} %`;
 }

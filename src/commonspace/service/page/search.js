@@ -19,7 +19,12 @@ function asked(query, about) {
   return reader ?? (about.readers[kind]?.length === 1 ? about.readers[kind][0] : null);
 }
 
-export const fileKind = (file) => file.type.split("/")[0] || "file";
+const MODELS = /\.(obj|off|ply|stl)$/i; // browsers know no type of these
+
+export function fileKind(file) {
+  if (MODELS.test(file.name)) return "mesh";
+  return file.type.split("/")[0] || "file";
+}
 
 function body(query, about, offset) {
   const content = { collection: about.name, k: PAGE, offset };

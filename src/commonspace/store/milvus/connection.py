@@ -14,9 +14,12 @@ from commonspace.types import JsonDict
 
 MOST_ROWS = 16_384
 """Rows that Milvus answers with at most."""
-_MOST_BYTES = 8 << 20  # of one request; servers refuse 64 MB
+MOST_BYTES = 8 << 20
+"""Bytes of one request; servers refuse 64 MB."""
 _MOST_KEYS = 4096
 _TIMEOUT = 10.0  # seconds to connect
+# They log, with a traceback, what they also raise.
+_LOUD = ("pymilvus", "milvus_lite", "grpc._server")
 
 _lite_lock = threading.Lock()
 _lite_users: dict[str, int] = {}
@@ -34,8 +37,7 @@ class Connection:
         pymilvus = require("pymilvus", extra="milvus", what="a collection in Milvus")
         if address.lite:
             require("milvus_lite", extra="milvus-lite", what="a collection in Milvus Lite")
-            # It logs to stderr, with a traceback, what it also raises.
-        for name in ("pymilvus", "milvus_lite"):
+        for name in _LOUD:
             logging.getLogger(name).setLevel(logging.CRITICAL)
         self.address = address
         self._error: type[Exception] = pymilvus.MilvusException
@@ -62,7 +64,7 @@ class Connection:
 
     def upsert(self, name: str, rows: Iterable[JsonDict], *, row_bytes: int) -> None:
         """Write rows in the place of those of the same keys."""
-        for some in in_pieces(rows, max(1, _MOST_BYTES // row_bytes)):
+        for some in in_pieces(rows, max(1, MOST_BYTES // row_bytes)):
             self("upsert", name, some)
 
     def get(self, name: str, keys: Sequence[str], fields: Sequence[str]) -> list[JsonDict]:

@@ -17,7 +17,7 @@ from commonspace.space import Space
 from commonspace.store.conditions import parse_where
 from commonspace.store.hits import NONE
 from commonspace.store.milvus.address import Address, parse_address
-from commonspace.store.milvus.connection import MOST_ROWS, Connection, in_pieces
+from commonspace.store.milvus.connection import MOST_BYTES, MOST_ROWS, Connection, in_pieces
 from commonspace.store.milvus.expressions import Filter, compile_filter, has_any
 from commonspace.store.milvus.index import build_parameters, search_parameters
 from commonspace.store.milvus.items import MOST_TERMS, MOST_TEXT, SHOWN, MilvusItems, rows_of
@@ -118,7 +118,8 @@ class MilvusEngine:
         chosen = compile_filter(modalities, parse_where(where))
         self._check_doubts(chosen)
         lists: list[Any] = []
-        for some in in_pieces(queries, max(1, _HITS_AT_ONCE // limit)):
+        at_once = min(MOST_ROWS, _HITS_AT_ONCE // limit, MOST_BYTES // (4 * queries.shape[1]))
+        for some in in_pieces(queries, max(1, at_once)):
             lists += self._search(np.stack(some), limit, chosen.expression)
         if k > limit and any(len(found) == limit for found in lists):
             raise UnsupportedError(
