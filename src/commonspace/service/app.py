@@ -51,8 +51,10 @@ def create_app(
         hosts: Names that requests without keys may address; None: any.
 
     Raises:
-        InputError: No collection, or two of one name.
+        InputError: No collection, or two of one name; ``media`` is no folder.
     """
+    if media is not None and not Path(media).is_dir():
+        raise InputError(f"media: {media} is no folder. Name the one that payloads' paths are in.")
     limits, metrics = limits or Limits(), Metrics()
     shelf = Shelf(
         _named(collections),
