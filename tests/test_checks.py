@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import torch
 from scipy import sparse
 
 from commonspace import checks, errors
@@ -24,8 +25,6 @@ def test_features_become_float32_without_a_copy_where_they_are():
         ([["a", "b"]], "expected numbers, got an array of dtype <U1"),
         (np.array([[1j]]), "expected numbers"),
         (np.array([[None]]), "expected numbers"),
-        (None, "expected numbers"),
-        (sparse.eye_array(3), "expected numbers"),
         (np.zeros(3), r"got shape \(3,\)\. For one item pass x\[None, :\]"),
         (np.zeros((2, 3, 4)), r"got shape \(2, 3, 4\)\."),
         (np.zeros((2, 5)), r"expected 3 features \(as in fit\), got 5 .* \(2, 5\)"),
@@ -33,6 +32,9 @@ def test_features_become_float32_without_a_copy_where_they_are():
         (np.array([[0, 0, -np.inf]]), "got -inf at row 0, column 2"),
         (np.array([[0, np.inf, -np.inf]]), r"got inf at row 0, column 1 \(the first of 2\)"),
         (np.array([[1e300, 0, 0]]), "got inf at row 0, column 0"),
+        (None, r"expected a matrix \(items, features\), got NoneType\."),
+        (sparse.csr_array(np.eye(3)), r"got csr_array\. Pass x\.toarray\(\)\."),
+        (torch.zeros(2, 3, requires_grad=True), r"got Tensor that numpy cannot read: .*detach"),
     ],
 )
 def test_wrong_features_are_named(x, message):
@@ -91,6 +93,14 @@ def test_whole_numbers_and_choices():
     checks.check_one_of("variant", "code", ("code", "paper"))
     with pytest.raises(InputError, match="variant: expected one of 'code', 'paper', got 'Code'"):
         checks.check_one_of("variant", "Code", ("code", "paper"))
+
+
+@pytest.mark.parametrize("value", [7, "abc", b"abc", None])
+def test_a_text_or_a_number_is_no_list_of_ids_or_names(value):
+    with pytest.raises(InputError, match=f"^col: expected one id a row, got {value!r}"):
+        checks.as_ids(value, where="col")
+    with pytest.raises(InputError, match=f"^classes: expected a list of names .* got {value!r}"):
+        checks.check_names("classes", value)
 
 
 def test_the_nearest_name_is_offered():

@@ -12,7 +12,7 @@ import commonspace
 ROOT = Path(commonspace.__file__).parent
 LEVELS = (
     "errors types",
-    "checks disk machine media",
+    "checks cluster disk machine media",
     "space",
     "data objectives networks quantization evaluation encoders",
     "training index",

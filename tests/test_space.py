@@ -133,6 +133,22 @@ def test_a_semantic_basis_is_nearest_to_the_label_embeddings():
     np.testing.assert_allclose(exact.P.T, orthonormal, atol=1e-5)
 
 
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ({"dim": 0}, "dim"),
+        ({"dim": 4, "seed": -1}, "seed: expected a whole number from 0, got -1"),
+        ({"dim": 4, "seed": "x"}, "seed"),
+        ({"dim": 4, "classes": "abc"}, "classes: expected a list of names"),
+    ],
+)
+def test_arguments_out_of_range_are_named(arguments, words):
+    with pytest.raises(InputError, match=words):
+        Space.create(**arguments)
+    with pytest.raises(InputError, match=words):
+        Space.from_label_embeddings(**{"classes": ["a"], **arguments}, embeddings=np.ones((1, 2)))
+
+
 def test_label_embeddings_that_fix_no_frame_are_refused():
     twice = np.array([[1.0, 2, 0], [1, 2, 0]])
     with pytest.raises(InputError, match="linearly dependent"):

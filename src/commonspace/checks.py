@@ -33,6 +33,15 @@ def as_features(x: Any, *, where: str, n_features: int | None = None) -> Float32
         array = np.asarray(x)
     except ValueError as error:
         raise InputError(f"{where}: expected a matrix, got rows of unequal length.") from error
+    except (RuntimeError, TypeError) as error:  # a tensor of another device, or with a gradient
+        raise InputError(
+            f"{where}: expected an array, got {type(x).__name__} that numpy cannot read: {error}"
+        ) from error
+    if array.ndim == 0:
+        hint = " Pass x.toarray()." if hasattr(x, "toarray") else ""
+        raise InputError(
+            f"{where}: expected a matrix (items, features), got {type(x).__name__}.{hint}"
+        )
     if array.dtype.kind not in "fiub":
         raise InputError(
             f"{where}: expected numbers, got an array of dtype {array.dtype} and shape "
@@ -60,7 +69,13 @@ def as_features(x: Any, *, where: str, n_features: int | None = None) -> Float32
 
 
 def check_finite(x: AnyArray, *, where: str, block: int = 1 << 22) -> None:
-    """Raise `InputError` naming the first row and column of ``x`` that is NaN or infinite."""
+    """Raise `InputError` naming the first row and column of ``x`` that is NaN or infinite.
+
+    Args:
+        x: A matrix of numbers.
+        where: What the message calls it.
+        block: Numbers to look at together.
+    """
     rows = max(1, block // max(1, x.shape[1]))
     for start in range(0, len(x), rows):
         part = x[start : start + rows]
@@ -85,7 +100,12 @@ def as_ids(ids: Iterable[Any], *, where: str, n: int | None = None) -> np.ndarra
         ids: Strings or integers.
         where: What the message calls them.
         n: How many there must be; None accepts any number.
+
+    Raises:
+        InputError: Not a list, another number, an id that is empty or stands twice.
     """
+    if isinstance(ids, str | bytes) or not isinstance(ids, Iterable):
+        raise InputError(f"{where}: expected one id a row, got {ids!r}.")
     values = [str(value) for value in ids]
     if n is not None and len(values) != n:
         raise InputError(f"{where}: expected {n} ids, got {len(values)}.")
@@ -102,6 +122,20 @@ def as_ids(ids: Iterable[Any], *, where: str, n: int | None = None) -> np.ndarra
     return np.array(values, dtype=np.str_) if values else np.empty(0, dtype="<U1")
 
 
+def check_names(what: str, names: Any) -> None:
+    """Raise `InputError` unless these are several names: a text would count as its letters."""
+    if isinstance(names, str | bytes) or not isinstance(names, Iterable):
+        raise InputError(f"{what}: expected a list of names as ['a', 'b'], got {names!r}.")
+
+
+def check_mapping(name: str, value: Any, *, example: str) -> None:
+    """Raise `InputError` unless ``value`` is a mapping."""
+    if not isinstance(value, Mapping):
+        raise InputError(
+            f"{name}: expected a mapping such as {example}, got {type(value).__name__}."
+        )
+
+
 def check_one_of(name: str, value: Any, allowed: Sequence[Any]) -> None:
     """Raise `InputError` unless ``value`` is one of ``allowed``."""
     if value not in allowed:
@@ -116,7 +150,15 @@ def check_range(
     high: float | None = None,
     integer: bool = False,
 ) -> None:
-    """Raise `InputError` unless ``value`` is a number within [low, high]."""
+    """Raise `InputError` unless ``value`` is a number within [low, high].
+
+    Args:
+        name: What the message calls it.
+        value: Anything; neither a bool nor a text is a number, and NaN is within no bound.
+        low: The least; None is any.
+        high: The most; None is any.
+        integer: Whether it has to be a whole number.
+    """
     kinds = (int, np.integer) if integer else (int, float, np.integer, np.floating)
     inside = (
         isinstance(value, kinds)
@@ -160,7 +202,14 @@ def check_flag(name: str, value: Any) -> None:
 
 
 def not_found(kind: str, name: object, known: Iterable[str], *, hint: str = "") -> NotFoundError:
-    """Return the error for a name that is not there, with the nearest one that is."""
+    """Return the error for a name that is not there, with the nearest one that is.
+
+    Args:
+        kind: What was asked for, such as "modality".
+        name: The name.
+        known: The names there are.
+        hint: A last sentence.
+    """
     names = [str(value) for value in known]
     folded = {value.lower(): value for value in names}
     close = get_close_matches(str(name).lower(), folded, n=1)
@@ -171,7 +220,16 @@ def not_found(kind: str, name: object, known: Iterable[str], *, hint: str = "") 
 
 
 def require(package: str, *, extra: str, what: str) -> ModuleType:
-    """Import an optional package, or say which extra brings it."""
+    """Import an optional package, or say which extra brings it.
+
+    Args:
+        package: The module to import.
+        extra: The extra of commonspace that installs it.
+        what: What needs it, for the message.
+
+    Raises:
+        MissingExtraError: It is not installed.
+    """
     try:
         return import_module(package)
     except ImportError as error:

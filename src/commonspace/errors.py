@@ -10,7 +10,8 @@
     ├── NotFittedError (AttributeError)     a method is used before ``fit``
     ├── UnsupportedError (NotImplementedError)   this method cannot: see its class attributes
     ├── StorageError (OSError)              a folder is damaged, locked, full or of a newer format
-    ├── ServiceError (ConnectionError)      a service is not there, or refuses
+    ├── ServiceError (ConnectionError)      a service or cluster is not there, or refuses
+    │   └── WorkerLostError                 what a cluster was given to do ended its workers
     └── MissingExtraError (ImportError)     an optional dependency is not installed
 
 Every message says where, what was expected, what came, and what to do. Each class also is a
@@ -57,7 +58,11 @@ class StorageError(CommonspaceError, OSError):
 
 
 class ServiceError(CommonspaceError, ConnectionError):
-    """A service cannot be reached, or refuses: no key, too much, too often."""
+    """A service or cluster cannot be reached, or refuses: no key, too much, too often."""
+
+
+class WorkerLostError(ServiceError):
+    """A worker of a cluster was lost while it did what it was given, again and again."""
 
 
 class MissingExtraError(CommonspaceError, ImportError):

@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 
-from commonspace.checks import as_features, check_range, not_found
+from commonspace.checks import as_features, check_names, check_range, not_found
 from commonspace.disk import sha256_bytes
 from commonspace.errors import InputError, SpaceMismatchError
 from commonspace.types import Float32Array, JsonDict
@@ -77,8 +77,13 @@ class Space:
             dim: Dimensions of the common space.
             classes: The founding classes. More than ``dim`` are allowed, see `directions`.
             seed: Of the random basis.
+
+        Raises:
+            InputError: A number is out of range, or classes are no list of names of their own.
         """
         check_range("dim", dim, low=1, integer=True)
+        check_range("seed", seed, low=0, integer=True)
+        check_names("classes", classes)
         founding = tuple(str(name) for name in classes)
         gaussian = np.random.default_rng([seed, dim]).standard_normal((dim, dim))
         q, r = np.linalg.qr(gaussian)
@@ -107,7 +112,13 @@ class Space:
             classes: Names of the classes.
             embeddings: One row a class, shape (n_classes, width), of full row rank.
             seed: Of the completion.
+
+        Raises:
+            InputError: Shapes do not fit, or the rows are linearly dependent.
         """
+        check_range("dim", dim, low=1, integer=True)
+        check_range("seed", seed, low=0, integer=True)
+        check_names("classes", classes)
         e_CD = as_features(embeddings, where="label embeddings")
         n, width = e_CD.shape
         if n != len(classes) or max(n, width) > dim:

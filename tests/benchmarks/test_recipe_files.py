@@ -112,6 +112,16 @@ def test_published_averages_follow_from_their_rows_or_are_called_doubtful(name):
         ),
         ("[[methods]]\nname = 'CCA'\nsettings = {c = 'abc'}", ["settings of CCA", "c: ", "'abc'"]),
         ("[[methods]]\nname = 'CCA'\nsweep = {c = [0.1, 2]}", ["CCA, c=2", "c: expected"]),
+        ("[tuned.y.Ridge]\ndim = 8", ["[tuned.y.Ridge]", "no data set of the table", "'y'", "x"]),
+        ("[tuned.x.Ridge]\ndim = 8", ["[tuned.x.Ridge]", "no row of x", "'Ridge'", "SM"]),
+        (
+            "[[methods]]\nname = 'CCA'\nsettings = {c = 0.5}\n[tuned.x.CCA]\nc = 0.1",
+            ["[tuned.x.CCA]", "without settings of its own"],
+        ),
+        ("kind = 'growth'\n[tuned.x.SM]\nC = 1.0", ["[tuned.x.SM]", "no row of x"]),
+        ("[[methods]]\nname = 'CCA'\nfits = 0", ["[[methods]] 1", "'fits'", "above 0", "0"]),
+        ("[[methods]]\nname = 'SPDQ'\nfits = 2\ncodes = true", ["[[methods]] 1", "'fits'", "2"]),
+        ("kind = 'growth'\n[[methods]]\nname = 'SDML'\nfits = 4", ["'fits'", "'growth'"]),
         ("title = ", ["TOML"]),
     ],
 )

@@ -17,6 +17,7 @@ import pytest
 import commonspace as cs
 from commonspace.benchmarks import contestants
 from commonspace.benchmarks.reproduce import formats, load_recipe, reproduce, studies
+from commonspace.benchmarks.reproduce.fits import SideBySide
 from commonspace.benchmarks.reproduce.scoring import prepared
 from commonspace.benchmarks.reproduce.site import write_pages
 from commonspace.benchmarks.reproduce.statistics import shares, standings
@@ -228,6 +229,70 @@ def test_codes_are_searched_by_floats(write, splits):
     # As if signs were the vectors of text: only image->text asks them with floats.
     report = evaluate({"image": z, "text": signs}, pair, protocol=protocol)
     assert row["cells"]["image->text"]["ours"] == report["image", "text"].mean_ap
+
+
+class Weighted(Ridge):
+    """Ridge whose vectors depend on the random state."""
+
+    def transform(self, modality, x):
+        z = super().transform(modality, x)
+        seed = [self.random_state, x.shape[1]]  # other weights in each modality: it ranks badly
+        weights = np.random.default_rng(seed).normal(0, 1, z.shape[1])
+        return (z * weights).astype(np.float32)
+
+
+def test_fits_side_by_side_rank_by_the_mean_of_their_cosines(write, splits, monkeypatch):
+    monkeypatch.setitem(contestants.METHODS, "Weighted", lambda seed: Weighted(random_state=seed))
+    text = "[[methods]]\nname = 'Weighted'\n[[methods]]\nname = 'Weighted'\nfits = 3\n"
+    rows = by_label(made(write(text), seeds=2))
+    found = []
+    for state in range(6):
+        model, test = Weighted(random_state=state).fit(splits["train"]), splits["test"]
+        image, text = (model.transform(name, test.x(name)) for name in ("image", "text"))
+        found.append(cosines(image, text))
+    y = [test.labels(name).codes for name in ("image", "text")]
+    # The random states of the second seed are others than those of the first.
+    expected = [naive_mean_ap(np.mean(found[at : at + 3], axis=0), *y) for at in (0, 3)]
+    row = rows["Weighted, 3 fits"]
+    assert expected[0] != expected[1]
+    assert row["cells"]["image->text"]["ours"] == pytest.approx(np.mean(expected), abs=1e-9)
+    assert row["notes"] == ["3 fits of other random states, mean of their cosines"]
+
+
+def test_a_fit_that_says_nothing_of_a_row_adds_nothing():
+    class Silent(Ridge):
+        def fit(self, train, valid=None, *, run=None):
+            return self
+
+        def transform(self, modality, x):
+            return np.float32([[0, 0], [3, 4]]) * (self.random_state + 1)
+
+    z = SideBySide(Silent(random_state=1), 2).fit(None).transform("any", None)
+    assert z == pytest.approx(np.float32([[0, 0, 0, 0], [0.6, 0.8, 0.6, 0.8]]) / np.sqrt(2))
+
+
+def test_fits_of_a_method_for_two_modalities_are_of_one_pair(write, splits):
+    text = "[[methods]]\nname = 'TwoRidge'\n[[methods]]\nname = 'TwoRidge'\nfits = 2\n"
+    rows = by_label(made(write(text), seeds=1))
+    one, two = rows["TwoRidge"], rows["TwoRidge, 2 fits"]
+    assert two["notes"][0] == "one model a pair of modalities (3)"
+    for key in ("image->text", "audio->image", "mean"):  # a closed form twice is itself
+        assert two["cells"][key]["ours"] == pytest.approx(one["cells"][key]["ours"])
+
+
+def cosines(a, b):
+    out = np.zeros((len(a), len(b)))
+    for i, j in itertools.product(range(len(a)), range(len(b))):
+        x, y = a[i].astype(np.float64), b[j].astype(np.float64)
+        out[i, j] = x @ y / np.sqrt((x @ x) * (y @ y))
+    return out
+
+
+def naive_mean_ap(scores, y_query, y_gallery) -> float:
+    from sklearn.metrics import average_precision_score
+
+    each = zip(scores, y_query, strict=True)
+    return float(np.mean([average_precision_score(y_gallery == own, row) for row, own in each]))
 
 
 def test_a_gallery_of_its_own_is_searched(write, splits, tmp_path):

@@ -7,8 +7,10 @@ import shutil
 import numpy as np
 import pytest
 from command_line import ran, run
+from scipy.stats import ttest_1samp
 
 from commonspace.benchmarks import ablation, cells, contestants, sequential, train
+from commonspace.benchmarks.sequential_tests import t_interval
 from commonspace.data import make_dataset
 from commonspace.methods import SDML, sdml, sdml_training
 from commonspace.networks import posterior
@@ -169,7 +171,8 @@ def test_sequential_fills_a_table_tests_it_and_draws_it(tiny_recipes, tmp_path):
     first = run(*in_turn(tiny_recipes, "--json", "--plot", picture))
     assert first.code == 0, first.err
     found = first.json
-    assert set(found) == {"bench", "machine", "scale", "rows", "tests", "ratios"}
+    assert set(found) == {"bench", "machine", "scale", "rows", "tests", "gaps", "ratios"}
+    assert not found["gaps"]
     assert [row["method"] for row in found["rows"]] == ["hold", "replay", "joint"]
     for row in found["rows"]:
         assert row["runs"] == (1 if row["method"] == "joint" else 2)
@@ -187,6 +190,18 @@ def test_sequential_fills_a_table_tests_it_and_draws_it(tiny_recipes, tmp_path):
     again = run(*in_turn(tiny_recipes, "--json"))
     assert not again.err and again.json["rows"] == found["rows"]
     assert len(first.err.splitlines()) == 2 + 2 + 1  # one run stands for all orders of joint
+
+
+def test_sequential_says_how_far_joint_training_is_over_seeds(tiny_recipes):
+    found = ran(*in_turn(tiny_recipes, "--seeds", 2))
+    final = {row["method"]: row["final"] for row in found["rows"]}
+    for gap in found["gaps"]:
+        assert gap["gap"] == pytest.approx(final["joint"] - final[gap["of"]])
+        assert gap["n"] == 2 and (gap["low"] + gap["high"]) / 2 == pytest.approx(gap["gap"])
+    assert [gap["of"] for gap in found["gaps"]] == ["hold", "replay"]
+    values = np.random.default_rng(0).standard_normal(7)
+    ends = ttest_1samp(values, 0).confidence_interval()
+    assert t_interval(values) == pytest.approx([ends.low, ends.high])
 
 
 def test_a_cell_is_computed_once_and_again_when_what_it_depends_on_changes(monkeypatch, tmp_path):
@@ -242,8 +257,8 @@ def tiny_codes(monkeypatch, splits, tmp_path):
 
     splits.save(tmp_path / "tiny")
     monkeypatch.setitem(codes.SPACES, "SDML", lambda seed: Ridge(dim=8))
-    monkeypatch.setattr(codes, "SIZES", (40, 60))
-    monkeypatch.setattr(codes, "SIZE_CODERS", ("Quantizer 4-bit",))
+    monkeypatch.setattr(codes, "SHARES", (0.5, 1.0))
+    monkeypatch.setattr(codes, "SHARE_CODERS", ("Quantizer 4-bit", "own codes"))
     names = ("Quantizer 4-bit", "ITQ", "sign")
     methods = [arg for name in names for arg in ("--method", name)]
     cells = ("--cells", tmp_path / "cells", "--plots", tmp_path / "plots")
@@ -251,7 +266,7 @@ def tiny_codes(monkeypatch, splits, tmp_path):
     return ("bench", "codes", "--set", tmp_path / "tiny", *methods, *bits, "--seeds", 2, *cells)
 
 
-def test_codes_fill_a_table_pictures_and_a_study_of_rows(tiny_codes, tmp_path):
+def test_codes_fill_a_table_pictures_and_a_study_of_rows(tiny_codes, splits, tmp_path):
     found = ran(*tiny_codes, "--sizes")
     assert set(found) == {"bench", "machine", "rows", "sizes", "ratios", "plots"}
     rows = {(row["method"], row["bits"]): row for row in found["rows"]}
@@ -264,7 +279,9 @@ def test_codes_fill_a_table_pictures_and_a_study_of_rows(tiny_codes, tmp_path):
     ours = rows["Quantizer 4-bit", 32]
     assert ours["of_float"] == pytest.approx(ours["mean_ap"] / whole) and ours["of_float"] > 0.9
     assert ours["items_per_second"] > 0 and rows["float", 0]["items_per_second"] is None
-    assert [row["rows"] for row in found["sizes"]] == [40, 60]
+    n_rows = sum(map(len, splits["train"].values()))
+    assert [row["rows"] for row in found["sizes"]] == [round(n_rows / 2), n_rows]
+    assert found["sizes"][1]["mean_ap"] == ours["mean_ap"]
     assert sorted(path.name for path in (tmp_path / "plots").iterdir()) == [
         "tiny_SDML.png",
         "tiny_SDML_rows.png",
@@ -274,12 +291,9 @@ def test_codes_fill_a_table_pictures_and_a_study_of_rows(tiny_codes, tmp_path):
     assert again.code == 0 and not again.err and "Quantizer 4-bit" in again.out
 
 
-def test_codes_of_sets_that_are_too_small_are_left_out_with_a_line(tiny_codes, monkeypatch):
-    from commonspace.benchmarks import codes
-
-    monkeypatch.setattr(codes, "SIZES", (40, 10**6, 10**7))
+def test_codes_of_sets_that_are_too_small_are_left_out_with_a_line(tiny_codes):
     methods = ("--method", "PQ", "--method", "OPQ", "--method", "RQ")
-    done = run(*tiny_codes, *methods, "--sizes", "--json")
+    done = run(*tiny_codes, *methods, "--json")
     assert done.code == 0, done.err
     assert {row["method"] for row in done.json["rows"]} == {
         "float",
@@ -290,8 +304,6 @@ def test_codes_of_sets_that_are_too_small_are_left_out_with_a_line(tiny_codes, m
     for word in ("PQ1x8", "OPQ4_64,PQ4x8", "RQ4x8"):
         assert f"{word}: expected at least 256 training vectors" in done.err
     assert "at most one bit a dimension, 8 here, got 32" in done.err
-    study = [row["rows"] for row in done.json["sizes"]]
-    assert len(study) == 2 and study[0] == 40 < study[1] < 10**6
 
 
 def test_own_codes_stand_beside_the_vectors_of_their_own_model(tiny_codes, monkeypatch):
@@ -301,9 +313,14 @@ def test_own_codes_stand_beside_the_vectors_of_their_own_model(tiny_codes, monke
     small = {"shared": 16, "private": 4, "hidden": (16,), "epochs": 2, "bits_per_word": 4}
     monkeypatch.setitem(codes.SPACES, "SPDQ", lambda seed: SPDQ(**small, random_state=seed))
     own = ("--method", "own codes", "--space", "SDML", "--space", "SPDQ")
-    rows = [row for row in ran(*tiny_codes, *own)["rows"] if row["method"] == "own codes"]
+    found = ran(*tiny_codes, *own, "--sizes")
+    rows = [row for row in found["rows"] if row["method"] == "own codes"]
     assert [(row["space"], row["bits"]) for row in rows] == [("SPDQ", 8), ("SPDQ", 32)]
-    assert all(0 < row["of_float"] < 1.5 for row in rows)
+    assert all(0 < row["of_float"] < 1.5 and row["items_per_second"] > 0 for row in rows)
+    study = [row for row in found["sizes"] if row["method"] == "own codes"]
+    assert study[0]["rows"] < study[1]["rows"] and study[1]["mean_ap"] == rows[1]["mean_ap"]
+    alone = ran(*tiny_codes[:4], "--method", "own codes", *own[2:], *tiny_codes[-8:])
+    assert [row["method"] for row in alone["rows"]] == ["own codes"]
 
 
 @pytest.mark.parametrize("name", ["PQ", "Quantizer"])

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 
+import numpy as np
 import pytest
 from command_line import ran, run
 
@@ -27,6 +28,17 @@ def test_list_names_papers_and_studies():
     found = ran("reproduce", "list")["recipes"]
     assert {"sdml_table3_wikipedia", "study_methods"} <= {each["recipe"] for each in found}
     assert "study_codes" in run("reproduce", "list").out
+
+
+def test_list_tells_which_data_are_here(tmp_path):
+    np.savez(tmp_path / "mfeat.npz")  # it is looked for, and not read
+    found = ran("reproduce", "list", "--root", tmp_path)
+    missing = {each["recipe"]: each["missing"] for each in found["recipes"]}
+    assert "mfeat" not in missing["study_methods"] and "wikipedia" in missing["study_methods"]
+    assert missing["sdml_table5_ms_coco"] == ["ms_coco"]
+    assert "MSCOCO_deep_doc2vec_data.h5py" in found["missing"]["ms_coco"]
+    shown = run("reproduce", "list", "--root", tmp_path).out
+    assert "data here" in shown and "MSCOCO_deep_doc2vec_data.h5py" in shown
 
 
 def test_formats_of_one_table(recipe):

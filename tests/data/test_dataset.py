@@ -70,6 +70,10 @@ def test_multi_hot_with_names_and_raw_texts():
         ({"a": np.zeros((2, 1))}, [0, 1], {"items": ["p", "p"]}, InputError, "'p'"),
         ({"a": np.zeros((2, 1))}, [0, 1], {"items": ["p"]}, InputError, "expected 2 ids"),
         ({"a": np.zeros((2, 1))}, [0, 1], {"items": {"b": "pq"}}, NotFoundError, "items"),
+        ({"a": np.zeros((2, 1))}, [0, 1], {"items": "pq"}, InputError, "one id a row, got 'pq'"),
+        ({"a": np.zeros((2, 1))}, [0, 1], {"classes": "pq"}, InputError, "list of names"),
+        ({"a": np.zeros((2, 1))}, [0, 1], {"encoders": "pq"}, InputError, "encoders.* got str"),
+        (np.zeros((2, 1)), [0, 1], {}, InputError, "x: expected a mapping .* got ndarray"),
     ],
 )
 def test_what_does_not_fit_is_refused(x, labels, options, error, words):
@@ -80,6 +84,30 @@ def test_what_does_not_fit_is_refused(x, labels, options, error, words):
 def test_unknown_modality_has_a_guess():
     with pytest.raises(NotFoundError, match="Did you mean 'image'"):
         pair()["imgae"]
+    with pytest.raises(NotFoundError, match=r"no modality named \['image'\]"):
+        pair()[["image"]]
+
+
+@pytest.mark.parametrize(
+    ("wrong", "error", "words"),
+    [
+        (lambda data: data.select("image"), InputError, "modalities: expected a list of names"),
+        (lambda data: data.take({"imgae": [0]}), NotFoundError, "Did you mean 'image'"),
+        (lambda data: data.take({"image": [999]}), InputError, "rows of 'image': index 999"),
+        (lambda data: data.take({"image": "abc"}), InputError, "rows of 'image': only integers"),
+        (lambda data: data.split(0.1, seed=None), InputError, "seed"),
+    ],
+)
+def test_rows_and_names_that_are_not_there(wrong, error, words):
+    with pytest.raises(error, match=words):
+        wrong(pair())
+
+
+def test_a_modality_asked_of_all_splits_says_to_choose_one(splits):
+    with pytest.raises(NotFoundError, match=r"as data\['train'\]\['image'\]"):
+        splits["image"]
+    with pytest.raises(InputError, match="list of names"):
+        splits.select("image")
 
 
 def test_split_is_stratified_and_whole():

@@ -246,9 +246,10 @@ def test_pickled_and_damaged_files_are_refused(tmp_path, npz):
     blob = path.read_bytes()
     path.write_bytes(blob[: len(blob) // 2])
     for name in ("set.npz", "x.mat", "x.h5"):
-        (tmp_path / name).write_bytes(path.read_bytes())
-        with pytest.raises(InputError, match=rf"{name} cannot be read"):
-            import_arrays(tmp_path / name)
+        for content in (path.read_bytes(), b"xx", b""):
+            (tmp_path / name).write_bytes(content)
+            with pytest.raises(InputError, match=rf"{name} cannot be read"):
+                import_arrays(tmp_path / name)
     with pytest.raises(NotFoundError, match=r"no\.npz"):
         describe_file(tmp_path / "no.npz")
 

@@ -105,6 +105,26 @@ def test_overrides_and_choices_are_named():
         report["image", "video"]
 
 
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"model": "folder"}, r"model: expected something with transform.* got str.*load"),
+        ({"data": np.zeros((3, 2))}, "data: expected a data set with labels, got ndarray"),
+        ({"protocol": "sdml"}, r"protocol: expected a Protocol, got 'sdml'.*Protocol\.sdml\(\)"),
+        ({"modalities": "image"}, "modalities: expected a list of names"),
+        ({"seed": -1}, "seed: expected a whole number from 0, got -1"),
+        ({"seed": "a"}, "seed"),
+    ],
+)
+def test_wrong_arguments_are_named(changes, words):
+    with pytest.raises(InputError, match=words):
+        evaluate(**{"model": Identity(), "data": make(), **changes})
+    rest = {name: value for name, value in changes.items() if name != "model"}
+    if rest:
+        with pytest.raises(InputError, match=words):
+            chance(**{"data": make(), **rest})
+
+
 def test_no_known_labels_is_refused():
     data = make()
     data.tables["text"] = table(data["text"].x, np.full(50, -1), 4)

@@ -15,9 +15,9 @@ MILLION = 1_000_000
     ("wish", "kind"),
     [
         (Wish(0, 64), "exact"),
-        (Wish(20_000, 128), "exact"),
+        (Wish(11_700, 128), "exact"),
+        (Wish(11_800, 128), "ivf"),
         (Wish(100_000, 128), "ivf"),
-        (Wish(31_000, 128), "exact"),
         (Wish(MILLION, 128), "ivf"),
         (Wish(MILLION, 128, recall=1.0), "exact"),
         (Wish(MILLION, 128, memory=600_000_000), "ivf"),

@@ -141,6 +141,31 @@ def test_file_round_trip(metric: Metric, tmp_path: Path):
     assert again.write(tmp_path / "b.faiss") != digest
 
 
+@pytest.mark.parametrize("change", ["add", "remove", "update"])
+def test_rows_mapped_from_a_file_outlive_it_and_change_in_memory_alone(change, tmp_path: Path):
+    x = np.random.default_rng(2).standard_normal((50, 5)).astype(np.float32)
+    made = ExactIndex()
+    made.add(np.arange(50), x)
+    made.write(tmp_path / "index")
+    content = (tmp_path / "index").read_bytes()
+    changed, untouched = (ExactIndex.read(tmp_path / "index") for _ in range(2))
+    for index in (made, changed):
+        if change == "add":
+            index.add([50], -x[:1])
+        elif change == "remove":
+            index.remove([0, 3, 49])
+        else:
+            index.update([3], -x[3:4])
+    assert (tmp_path / "index").read_bytes() == content
+    (tmp_path / "index").unlink()
+    for ours, theirs in ((changed, made), (untouched, ExactIndex())):
+        if not len(theirs):
+            theirs.add(np.arange(50), x)
+        a, b = ours.search(x, 50), theirs.search(x, 50)
+        np.testing.assert_array_equal(a.keys, b.keys)
+        np.testing.assert_array_equal(a.scores, b.scores)
+
+
 def test_damaged_and_foreign_files_are_refused(tmp_path: Path):
     index = ExactIndex("inner", dim=4)
     index.write(tmp_path / "empty.faiss")

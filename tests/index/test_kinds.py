@@ -214,6 +214,29 @@ def test_tuning_reaches_the_recall_it_says(kind):
     assert recall(index.search(QUERIES, 10).keys, exact_keys(10)) == pytest.approx(reached)
 
 
+def test_share_read_is_the_rows_of_the_lists_that_are_opened():
+    """Four directions with 10, 20, 30 and 40 rows: a list each, and a query of each."""
+    rows = np.eye(4, DIM, dtype=np.float32)[np.repeat(range(4), (10, 20, 30, 40))]
+    index = make_index("ivf", n_lists=4, effort=1)
+    index.train(np.eye(4, DIM))
+    index.add(np.arange(100), rows)
+    assert index.share_read(np.eye(4, DIM)) == pytest.approx(0.25)
+    assert index.share_read(np.eye(4, DIM)[3:]) == pytest.approx(0.4)
+    index.effort = 9
+    assert index.share_read(np.eye(4, DIM)) == pytest.approx(1.0)
+
+
+@pytest.mark.parametrize("n", [2, 15, 16, 17, 24, 30])
+@pytest.mark.parametrize("kind", ["codes4", "binary"])
+def test_many_queries_at_once_find_what_each_finds_alone(kind, n):
+    index = make_index(kind, bits=16, rerank="float")
+    index.add(np.arange(N), X)
+    together = index.search(QUERIES[:n], 5)
+    alone = [index.search(query[None], 5) for query in QUERIES[:n]]
+    np.testing.assert_allclose(together.scores, np.vstack([a.scores for a in alone]), atol=1e-6)
+    np.testing.assert_array_equal(together.keys, np.vstack([a.keys for a in alone]))
+
+
 def test_a_short_list_is_filled_from_the_others():
     """One list of a query holds two rows; k is five."""
     index = make_index("ivf", n_lists=40, effort=1)

@@ -5,9 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from small_sets import of_few_classes
 
 import commonspace as cs
-from commonspace.data import Dataset, make_dataset
+from commonspace.data import make_dataset
 from commonspace.errors import InputError
 from commonspace.methods import ACMR
 from commonspace.methods.baselines.joint_training import Batch, Sizes
@@ -134,12 +135,9 @@ def test_it_beats_chance(parity):
 
 @pytest.mark.parametrize("n_classes", [1, 2])
 def test_few_classes_and_constant_features(n_classes):
-    x = np.random.default_rng(0).normal(size=(12, 4)).astype(np.float32)
-    x[:, 0] = 1
-    y = np.arange(12) % n_classes
-    data = Dataset.from_arrays({"image": x, "text": -x}, y, classes=["a", "b"][:n_classes])
+    data = of_few_classes(n_classes)
     model = ACMR(dim=1, hidden=(4,), epochs=2).fit(data)
-    assert np.isfinite(model.transform("text", x)).all()
+    assert np.isfinite(model.transform("text", data.x("text"))).all()
 
 
 @pytest.mark.parametrize("arguments", [{"alpha": -1.0}, {"mu": -0.1}, {"parity": 1}, {"dim": 0}])

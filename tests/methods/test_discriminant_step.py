@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from scipy.linalg import eigh
 from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
+from small_sets import of_few_classes
 
 import commonspace as cs
 from commonspace.data import Dataset, make_dataset
@@ -106,11 +107,8 @@ def test_only_correlation_needs_pairs():
 @pytest.mark.parametrize("model", [MvDN(width=4, **TINY), MvLDAN(**TINY)], ids=["MvDN", "MvLDAN"])
 @pytest.mark.parametrize("n_classes", [1, 2])
 def test_few_classes_and_constant_features(model, n_classes):
-    x = np.random.default_rng(0).normal(size=(12, 4)).astype(np.float32)
-    x[:, 0] = 1
-    y = np.arange(12) % n_classes
-    data = Dataset.from_arrays({"image": x, "text": -x}, y, classes=["a", "b"][:n_classes])
-    z = model.set_params(epochs=2).fit(data).transform("text", x)
+    data = of_few_classes(n_classes)
+    z = model.set_params(epochs=2).fit(data).transform("text", data.x("text"))
     assert z.shape == (12, 1) and np.isfinite(z).all()
 
 

@@ -7,6 +7,7 @@ import doctest
 import numpy as np
 import pytest
 from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
+from small_sets import with_and_without_unlabelled_rows
 
 import commonspace as cs
 from commonspace.data import Dataset, make_dataset
@@ -108,17 +109,10 @@ def test_it_beats_chance_over_three_modalities_without_pairs():
 
 
 def test_rows_without_labels_take_no_part():
-    data = make_dataset(n_items=60, n_classes=3)["train"]
-    codes = data.labels("image").codes.copy()
-    codes[::2] = -1
-    x = {name: part.x for name, part in data.items()}
-    some = Dataset.from_arrays(x, codes, classes=data.classes)
-    alone = Dataset.from_arrays(
-        {k: v[1::2] for k, v in x.items()}, codes[1::2], classes=data.classes
-    )
-    first, second = (GMLDA().fit(d) for d in (some, alone))
-    for name, value in x.items():
-        np.testing.assert_array_equal(first.transform(name, value), second.transform(name, value))
+    some, alone = with_and_without_unlabelled_rows()
+    first, second = (GMLDA().fit(data) for data in (some, alone))
+    for name, part in some.items():
+        np.testing.assert_array_equal(first.transform(name, part.x), second.transform(name, part.x))
 
 
 def test_items_that_nothing_pairs():

@@ -5,8 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from directions import standardized
 from scipy.optimize import minimize
 from scipy.sparse import csr_array
+from small_sets import joined_by_loops, partly_labelled
 
 import commonspace as cs
 from commonspace.data import Dataset, make_dataset
@@ -18,34 +20,11 @@ from commonspace.methods.baselines.gsssl import Items, known_labels, label_graph
 SETTINGS = {"eta": 0.6, "gamma": 2.0, "neighbours": 4}
 
 
-def scaled(x: np.ndarray) -> np.ndarray:
-    x = x.astype(np.float64)
-    return (x - x.mean(axis=0)) / x.std(axis=0)
-
-
-def small() -> Dataset:
-    """Items of which half have no label, and some are in one modality only."""
-    dims = {"image": 4, "text": 3}
-    made = make_dataset(n_items=32, n_classes=3, dims=dims, noise=1.5, seed=2)["train"]
-    codes = made.labels("image").codes.copy()
-    codes[::2] = -1
-    x = {"image": made.x("image"), "text": made.x("text")[:-4]}
-    labels = {"image": codes, "text": codes[:-4]}
-    items = {name: made["image"].items[: len(x[name])] for name in x}
-    return Dataset.from_arrays(x, labels, classes=made.classes, items=items)
-
-
 def edges(z: np.ndarray, codes: np.ndarray) -> np.ndarray:
     """The label graph by loops: nearest rows, but not of another known class."""
-    n = len(z)
-    joined = np.zeros((n, n))
-    for row in range(n):
-        distance = np.linalg.norm(z - z[row], axis=1)
-        distance[row] = np.inf
-        joined[row, np.argsort(distance)[: SETTINGS["neighbours"]]] = 1
-    joined = np.maximum(joined, joined.T)
-    for a in range(n):
-        for b in range(n):
+    joined = joined_by_loops(z, SETTINGS["neighbours"])
+    for a in range(len(z)):
+        for b in range(len(z)):
             if codes[a] >= 0 and codes[b] >= 0 and codes[a] != codes[b]:
                 joined[a, b] = 0
     return joined
@@ -55,7 +34,7 @@ def objective(data: Dataset, u: dict[str, torch.Tensor], f: torch.Tensor) -> tor
     """The docstring's formula, term by term; the items are those of the images, in their order."""
     total = torch.tensor(0.0, dtype=torch.float64)
     for name, part in data.items():
-        z = scaled(part.x)
+        z = standardized(part.x)
         q, mine = torch.from_numpy(z) @ u[name], f[: len(z)]
         total += ((q - mine) ** 2).sum()
         joined = edges(z, part.labels.codes)
@@ -92,7 +71,7 @@ def minimum(data: Dataset) -> tuple[dict[str, np.ndarray], float]:
 
 
 def test_it_reaches_the_minimum_of_its_objective():
-    data = small()
+    data = partly_labelled(n_items=32, every=2, short=4, noise=1.5)
     model = GSSSL(**SETTINGS, iterations=300).fit(data)
     expected, value = minimum(data)
     losses = [row["train_loss"] for row in model.history_["image"]]
@@ -106,7 +85,7 @@ def test_with_all_labels_and_nothing_else_it_is_least_squares():
     data = make_dataset(n_items=60, n_classes=4, dims={"image": 7, "text": 5}, noise=1.0)["train"]
     model = GSSSL(eta=0.0, gamma=0.0, iterations=1).fit(data)
     for name, part in data.items():
-        expected, *_ = np.linalg.lstsq(scaled(part.x), part.labels.dense(), rcond=None)
+        expected, *_ = np.linalg.lstsq(standardized(part.x), part.labels.dense(), rcond=None)
         np.testing.assert_allclose(model.parts_[name]["weights"], expected, atol=1e-5)
 
 

@@ -14,7 +14,8 @@ from commonspace.data import Dataset, make_dataset
 from commonspace.errors import InputError
 from commonspace.methods import CMPM, AdaMine, DeepSM, Recipe, SupCon
 from commonspace.methods.baselines.joint import JointMethod, PairedMethod
-from commonspace.methods.baselines.joint_training import Affine, balanced
+from commonspace.methods.baselines.joint_draw import balanced
+from commonspace.methods.baselines.joint_training import Affine
 from commonspace.training import Run
 
 TINY = {"hidden": (8,), "epochs": 3, "batch_size": 10}

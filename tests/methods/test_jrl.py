@@ -5,7 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from directions import standardized
 from scipy.optimize import minimize
+from small_sets import joined_by_loops, partly_labelled
 
 import commonspace as cs
 from commonspace.data import Dataset, make_dataset
@@ -22,32 +24,8 @@ from commonspace.methods.baselines.graphs import (
 SETTINGS = {"gamma": 3.0, "sigma": 0.7, "lam": 0.4, "mu": 1.3, "neighbours": 3}
 
 
-def scaled(x: np.ndarray) -> np.ndarray:
-    x = x.astype(np.float64)
-    return (x - x.mean(axis=0)) / x.std(axis=0)
-
-
 def small() -> Dataset:
-    """Items of which some have no label and some are in one modality only."""
-    dims = {"image": 4, "text": 3}
-    made = make_dataset(n_items=30, n_classes=3, dims=dims, noise=1.0, seed=2)["train"]
-    codes = made.labels("image").codes.copy()
-    codes[::4] = -1
-    x = {"image": made.x("image"), "text": made.x("text")[:-3]}
-    labels = {"image": codes, "text": codes[:-3]}
-    items = {name: made["image"].items[: len(x[name])] for name in x}
-    return Dataset.from_arrays(x, labels, classes=made.classes, items=items)
-
-
-def edges(z: np.ndarray, neighbours: int) -> np.ndarray:
-    """Which rows are joined, by loops: 1 where either is among the other's nearest."""
-    n = len(z)
-    joined = np.zeros((n, n))
-    for row in range(n):
-        distance = np.linalg.norm(z - z[row], axis=1)
-        distance[row] = np.inf
-        joined[row, np.argsort(distance)[:neighbours]] = 1
-    return np.maximum(joined, joined.T)
+    return partly_labelled(n_items=30, every=4, short=3, noise=1.0)
 
 
 def objective(data: Dataset, p: dict[str, torch.Tensor]) -> torch.Tensor:
@@ -55,12 +33,12 @@ def objective(data: Dataset, p: dict[str, torch.Tensor]) -> torch.Tensor:
     total = torch.tensor(0.0, dtype=torch.float64)
     projected = {}
     for name, part in data.items():
-        z = scaled(part.x)
+        z = standardized(part.x)
         q = projected[name] = torch.from_numpy(z) @ p[name]
         y = part.labels.dense()
         for row in np.flatnonzero(part.labels.labelled):
             total += SETTINGS["mu"] * ((q[row] - torch.from_numpy(y[row])) ** 2).sum()
-        joined = edges(z, SETTINGS["neighbours"])
+        joined = joined_by_loops(z, SETTINGS["neighbours"])
         degree = joined.sum(axis=1)
         a, b = np.nonzero(joined)
         root = torch.from_numpy(np.sqrt(degree))[:, None]

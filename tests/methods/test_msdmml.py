@@ -13,6 +13,7 @@ from commonspace.data import Dataset, make_dataset
 from commonspace.errors import InputError, NotFoundError, UnsupportedError
 from commonspace.evaluation import Protocol, chance
 from commonspace.methods import MSDMML
+from commonspace.methods.msdmml_job import make_job, similarity
 from commonspace.methods.msdmml_training import MetricTask, Part
 from commonspace.training import Run
 
@@ -140,8 +141,8 @@ def test_graded_labels_order_what_binary_ones_cannot():
 
 def test_binary_similarity_of_single_labels_is_that_of_items(train):
     model = MSDMML.bin(**FEW)
-    assert model.ablation == "bin" and model._similarity(several=True) == "shared"
-    assert model._similarity(several=False) == "item"
+    assert model.ablation == "bin" and similarity(model, several=True) == "shared"
+    assert similarity(model, several=False) == "item"
     model.fit(train)
     with pytest.raises(UnsupportedError, match="only pairs of one item attract"):
         model.fit_modality("audio", train.x("text"), train.labels("text"))
@@ -160,7 +161,8 @@ def test_ablations_are_weights():
     train = Dataset.from_arrays({name: part.x for name, part in parts.items()}, y)
     for ablation, expected in (("inter", (1, 0, 0)), ("intra", (0, 0.5, 0.5)), (None, (3, 2, 1))):
         model = MSDMML(ablation=ablation, lambdas=(3, 2, 1))
-        assert model._job("joint", train, None, several=False)["lambdas"] == expected
+        assert make_job(model, "joint", train, None, several=False)["lambdas"] == expected
+    assert [MSDMML.inter().ablation, MSDMML.intra().ablation] == ["inter", "intra"]
 
 
 def test_a_modality_added_later_finds_the_others(splits):

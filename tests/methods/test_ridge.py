@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from small_sets import with_and_without_unlabelled_rows
 
 import commonspace as cs
 from commonspace.data import Dataset, make_dataset
@@ -78,17 +79,10 @@ def test_it_beats_chance():
 
 
 def test_rows_without_labels_take_no_part():
-    data = make_dataset(n_items=60, n_classes=3)["train"]
-    codes = data.labels("image").codes.copy()
-    codes[::2] = -1
-    x = {name: part.x for name, part in data.items()}
-    some = Dataset.from_arrays(x, codes, classes=data.classes)
-    alone = Dataset.from_arrays(
-        {k: v[1::2] for k, v in x.items()}, codes[1::2], classes=data.classes
-    )
-    for name, value in x.items():
-        first, second = (Ridge(dim=8).fit(d).transform(name, value) for d in (some, alone))
-        np.testing.assert_array_equal(first, second)
+    some, alone = with_and_without_unlabelled_rows()
+    first, second = (Ridge(dim=8).fit(data) for data in (some, alone))
+    for name, part in some.items():
+        np.testing.assert_array_equal(first.transform(name, part.x), second.transform(name, part.x))
 
 
 def test_one_strength_alone():

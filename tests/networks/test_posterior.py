@@ -24,6 +24,7 @@ def make(
     seed: int = 0,
     n_features: int = 7,
     modality: str = "image",
+    landmarks: int = 0,
 ) -> PosteriorEncoder:
     """An encoder in which every buffer has a value that tells."""
     space = Space.create(dim, [f"c{k}" for k in range(n_classes)])
@@ -39,6 +40,7 @@ def make(
             n_classes=n_classes,
             several=several,
             own=space.place(modality),
+            landmarks=landmarks,
         )
         made.temperature.copy_(torch.tensor([0.3, 2.0]))
         made.inputs.mean.normal_()
@@ -114,6 +116,21 @@ def test_every_coordinate_is_the_formula(dim, n_classes, several):
     space, x = Space.create(dim), features()
     expected = naive_vectors(encoder, x, space.directions(max(dim, n_classes)))
     np.testing.assert_allclose(forward(encoder, x), expected, atol=2e-5)
+
+
+@pytest.mark.parametrize("several", [False, True])
+def test_the_kernel_machine_weighs_as_much_as_either_kind_of_networks(several):
+    with_kernel = make(several=several, landmarks=3)
+    kernel, x = with_kernel.kernel, features()
+    kernel.landmarks.normal_()
+    kernel.weights.normal_()
+    kernel.gamma.fill_(0.2)
+    networks = naive_posterior(with_kernel, x)  # of the experts alone
+    z = forward(with_kernel, x)
+    q = z @ Space.create(128).basis[:, :5]
+    scaled = with_kernel.standardized(torch.from_numpy(x)).numpy()
+    np.testing.assert_allclose(q, 2 / 3 * networks + forward(kernel, scaled) / 3, atol=1e-6)
+    assert make(several=several).kernel is None
 
 
 def test_a_share_of_the_missing_length_is_put_back():

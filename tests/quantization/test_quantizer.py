@@ -9,7 +9,7 @@ from scipy import sparse
 from commonspace.data import Labels
 from commonspace.errors import InputError, NotFittedError
 from commonspace.quantization import CodeIndex, Quantizer
-from commonspace.quantization.selection import WEIGHTS, mean_ap
+from commonspace.quantization.selection import WEIGHTS, best_weight, mean_ap
 
 
 @pytest.fixture(scope="module")
@@ -54,6 +54,55 @@ def test_labels_keep_what_retrieval_needs(problem):
         values.append(mean_ap(x[600:] @ decoded.T, relevant))
     assert values[1] > values[0] + 0.05
     assert quantizer.weight_ in WEIGHTS
+
+
+def test_validation_rows_say_where_labels_do_not_pay(problem):
+    x, y = problem
+    other = 2 * (x[:600, 10] > 0) + (x[:600, 11] > 0)  # nothing that is asked for later
+    valid = {"image": (x[600:750], y[600:750]), "text": (x[750:], y[750:])}
+    told = Quantizer(8).fit(x[:600], other, valid=valid)
+    assert told.weight_ == 0 and Quantizer(8).fit(x[:600], other).weight_ in WEIGHTS
+    plain = Quantizer(8).fit(x[:600])
+    np.testing.assert_array_equal(told.encode(x), plain.encode(x))
+
+
+def test_validation_rows_choose_and_are_not_learned_from(problem):
+    x, y = problem
+    given = np.where(np.arange(300) % 2, y[600:], -1)
+    told = Quantizer(8).fit(x[:600], y[:600], valid={"image": (x[600:], given)})
+    fixed = Quantizer(8, weight=told.weight_).fit(x[:600], y[:600])
+    np.testing.assert_array_equal(told.D_, fixed.D_)
+    few = np.where(np.arange(300) < 9, y[600:], -1)
+    alone = Quantizer(8).fit(x[:600], y[:600]).weight_
+    assert Quantizer(8).fit(x[:600], y[:600], valid={"image": (x[600:], few)}).weight_ == alone
+
+
+def test_modalities_are_ranked_against_each_other():
+    """One code is right for each modality's own queries, the other for those of the other."""
+    y = np.eye(2, dtype=np.float32)
+    image, text = y, y[:, ::-1].copy()  # class by class at right angles
+    codes = {0.9: lambda x: x, 0.5: lambda x: x[:, ::-1]}
+    ask = {"learn": codes.__getitem__, "candidates": (0.9, 0.5), "margin": 0.0}
+    assert best_weight([(image, y), (text, y)], **ask) == 0.5
+    twice = np.concatenate([image, image]), np.concatenate([y, y])
+    assert best_weight([twice], **ask) == 0.9
+
+
+@pytest.mark.parametrize(
+    ("labels", "valid", "message"),
+    [
+        (False, lambda x, y: {"image": (x, y)}, "there are no labels"),
+        (True, lambda x, y: (x, y), "vectors and labels of each modality"),
+        (True, lambda x, y: {}, "vectors and labels of each modality"),
+        (True, lambda x, y: {"text": (x[:, :3], y)}, "valid vectors of 'text': expected 24"),
+        (True, lambda x, y: {"text": (x, y[:5])}, "expected 900 class numbers"),
+        (True, lambda x, y: {"a": (x, y), "b": (x, np.eye(6)[y])}, "the same classes"),
+    ],
+)
+def test_validation_rows_of_another_form_are_refused(problem, labels, valid, message):
+    x, y = problem
+    with pytest.raises(InputError, match=message):
+        Quantizer(8).fit(x, y if labels else None, valid=valid(x, y))
 
 
 def test_every_form_of_labels_is_one(problem):

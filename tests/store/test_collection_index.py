@@ -130,7 +130,7 @@ def test_a_damaged_index_is_made_again(tmp_path: Path, caplog, damage, warns, re
     if not read_only:  # the writer left a good one
         with Collection.open(col.folder, read_only=True) as again:
             assert answers(again) == want
-            assert again._index._written == again._index.generation
+            assert again._engine.index._written == again._engine.index.generation
         assert not caplog.records
 
 

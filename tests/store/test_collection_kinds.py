@@ -98,6 +98,7 @@ def test_few_items_are_searched_exactly_until_there_are_enough(tmp_path: Path):
 
 def test_the_automatic_kind_grows_with_the_items(tmp_path: Path, monkeypatch):
     monkeypatch.setattr(choice, "_FEW_NUMBERS", 50 * DIM)
+    monkeypatch.setattr(wish, "MOST_READ", 1.0)
     kinds = []
     memory = 300 * (4 * DIM + 17)
     with Collection.create(tmp_path / "col", space=SPACE, memory=memory) as col:
@@ -111,15 +112,46 @@ def test_the_automatic_kind_grows_with_the_items(tmp_path: Path, monkeypatch):
         assert ids_of(col) == [sorted(map(str, range(400)))] * 5
 
 
+def test_lists_that_would_be_read_in_large_part_give_way_to_exact_search(
+    tmp_path: Path, monkeypatch
+):
+    """Noise of many dimensions has no near neighbours: to find them, most lists are read."""
+    monkeypatch.setattr(choice, "_FEW_NUMBERS", 50 * 64)
+    made = []
+    original = building._tune
+    monkeypatch.setattr(building, "_tune", lambda *a: (made.append(a[0].kind), original(*a)))
+
+    def tried() -> int:
+        return made.count("ivf")
+
+    noise = np.random.default_rng(0).standard_normal((1700, 64))
+
+    def kind_with(folder: Path, first: int, last: int, rows: Any) -> str:
+        with Collection.open(folder) as col:
+            col.add(range(first, last), rows[first:last], modality="text")
+            col.flush()
+            return str(col.index["kind"])
+
+    for name in ("noise", "groups"):
+        Collection.create(tmp_path / name, space=Space.create(64)).close()
+    assert kind_with(tmp_path / "noise", 0, 400, noise) == "exact" and tried() == 1
+    assert kind_with(tmp_path / "noise", 400, 700, noise) == "exact" and tried() == 1
+    assert kind_with(tmp_path / "noise", 700, 1600, noise) == "exact" and tried() == 1
+    # More than four times as many: tried again.
+    assert kind_with(tmp_path / "noise", 1600, 1700, noise) == "exact" and tried() == 2
+    groups = np.repeat(np.eye(64)[:20], 30, axis=0) + 0.02 * noise[:600]
+    assert kind_with(tmp_path / "groups", 0, 600, groups) == "ivf"
+
+
 def test_small_changes_leave_the_files_behind_and_are_caught_up_with(tmp_path: Path, monkeypatch):
     with filled(tmp_path / "col", index="ivf", n_lists=4) as col:
         pass
-    before = (col.folder / "index.faiss").stat()
+    before = (col.folder / "index.faiss").stat().st_ino
     with Collection.open(col.folder) as col:
         col.add([1000], vectors(1, seed=7), modality="text")
         col.delete([5])
         want = ids_of(col)
-    assert (col.folder / "index.faiss").stat() == before
+    assert (col.folder / "index.faiss").stat().st_ino == before
     blocks = []
     original = derived.ItemTable.vectors_after
 
@@ -132,7 +164,7 @@ def test_small_changes_leave_the_files_behind_and_are_caught_up_with(tmp_path: P
     with Collection.open(col.folder) as again:
         assert ids_of(again) == want and blocks == [1]
         again.delete(range(100, 140))
-    assert (col.folder / "index.faiss").stat() != before
+    assert (col.folder / "index.faiss").stat().st_ino != before
 
 
 def test_searches_and_writes_go_on_while_an_index_is_made(tmp_path: Path, monkeypatch):
@@ -156,7 +188,7 @@ def test_searches_and_writes_go_on_while_an_index_is_made(tmp_path: Path, monkey
         there = sorted([*map(str, range(60, 299)), "new"])
         assert ids_of(col) == [there] * 5 and col.index["empty_slots"] == 61
         go_on.set()
-        col._index._builder.wait()
+        col._engine.index._builder.wait()
         assert ids_of(col) == [there] * 5
         assert col.index["empty_slots"] == 1  # the one that was deleted meanwhile
     assert check_collection(col.folder) == []
@@ -181,7 +213,7 @@ def test_a_write_that_meets_a_finished_index_loses_none_of_those_before(
         col.delete(range(10))
         col.add(["during"], vectors(1, seed=8), modality="text")
         go_on.set()
-        col._index._builder.wait()
+        col._engine.index._builder.wait()
         col.add(["after"], vectors(1, seed=9), modality="text")  # and no search in between
         assert ids_of(col) == [sorted([*map(str, range(10, 300)), "during", "after"])] * 5
 
@@ -190,8 +222,8 @@ def test_an_index_with_many_empty_slots_is_made_again_by_itself(tmp_path: Path):
     with filled(tmp_path / "col", index="hnsw") as col:
         ids_of(col)
         col.delete(range(150))
-        assert col._index._builder is not None
-        col._index._builder.wait()
+        assert col._engine.index._builder is not None
+        col._engine.index._builder.wait()
         assert (
             col.index["empty_slots"] == 0 and ids_of(col) == [sorted(map(str, range(150, 300)))] * 5
         )
@@ -241,7 +273,7 @@ def test_a_quantizer_is_kept_with_the_truth(tmp_path: Path, kind, bits):
     with Collection.open(col.folder, read_only=True) as again:
         hits = again.search(vectors(4), k=9)
         assert (hits.ids.tolist(), hits.scores.tobytes()) == want
-        kept = again._index.wish.quantizer
+        kept = again._engine.index.wish.quantizer
         np.testing.assert_array_equal(kept.D_, quantizer.D_)
         assert kept.beam == 2
 

@@ -126,7 +126,7 @@ def test_conditions_hold_as_in_python(shared, payloads, wheres, early):
     assert found() == expected
     for field in FIELDS:
         (shared.drop_index if early else shared.create_index)(field)
-    shared._selections._keys.clear()
+    shared._engine.selections._keys.clear()
     assert found() == expected
 
 
@@ -135,7 +135,7 @@ def test_an_indexed_field_is_looked_up(tmp_path: Path):
         col.create_index("lang")
         col.create_index("lang")
         assert col.indexed_fields == ['$."lang"']
-        condition, bound = col._selections.condition({"lang": ["fr"], "size": {"gt": 3}})
+        condition, bound = col._engine.selections.condition({"lang": ["fr"], "size": {"gt": 3}})
     sql = sqlite3.connect(tmp_path / "col" / "collection.sqlite")
     plan = sql.execute(f"EXPLAIN QUERY PLAN SELECT key FROM items WHERE {condition}", bound)
     steps = [row[3] for row in plan]

@@ -11,7 +11,7 @@ import pytest
 from commonspace.errors import MissingExtraError, StorageError
 from commonspace.training import History, Run, Settings, run_all, train
 from commonspace.training.progress import Board
-from commonspace.training.run import TensorBoard, available_cores
+from commonspace.training.run import SMALL, TensorBoard, _worthwhile, available_cores
 
 from .task import Regression
 
@@ -60,6 +60,41 @@ def test_the_board_shows_every_training_and_cleans_up(capsys, terminal):
     callback.on_epoch("image", 4, 4, {"train_loss": 0.5})  # a late worker
     out, err = capsys.readouterr()
     assert out == "" and "image" in err and "3/4" in err and "train 0.5000" in err
+
+
+def test_trainings_of_one_bar_are_shown_together(capsys, terminal):
+    """Of three trainings two have begun: 3 + 1 of 4 epochs each, and their mean losses."""
+    bars = {"image/a": "image", "image/b": "image", "image/c": "image", "text/a": "text"}
+    with Board(bars, epochs=1, show=True) as board:
+        callback = board.callback()
+        callback.on_epoch("image/a", 3, 4, {"train_loss": 0.5, "valid_loss": 0.25})
+        callback.on_epoch("image/b", 1, 4, {"train_loss": 1.0, "valid_loss": 0.75})
+    drawn = capsys.readouterr().err
+    assert "4/12" in drawn and "train 0.7500  valid 0.5000" in drawn
+    assert "text" in drawn and "0/1" in drawn and "image/" not in drawn
+
+
+def where_it_lies(*, x, labels, callbacks):
+    return type(x).__name__, getattr(x, "filename", None), float(x[-1, -1] + labels[0])
+
+
+def test_features_on_disk_reach_every_training_as_the_file_they_are(tmp_path):
+    """Trainings of the same rows neither copy nor send them."""
+    np.save(tmp_path / "x.npy", np.arange(400_000, dtype=np.float32).reshape(-1, 4))
+    x = np.load(tmp_path / "x.npy", mmap_mode="r")
+    calls = {f"image/{k}": {"x": x, "labels": np.full(9, k)} for k in range(3)}
+    found = run_all(where_it_lies, calls, Run(jobs=2), epochs=1)
+    assert [name for name, _, _ in found.values()] == ["memmap"] * 3
+    assert {str(path) for _, path, _ in found.values()} == {str(tmp_path / "x.npy")}
+    assert [value for _, _, value in found.values()] == [399_999, 400_000, 400_001]
+
+
+def test_rows_that_trainings_share_are_counted_once(monkeypatch):
+    """Four networks on the same few rows are not worth a process; four times the rows are."""
+    monkeypatch.setattr("commonspace.training.run.available_cores", lambda: 7)
+    x = np.zeros(SMALL // 2)
+    assert _worthwhile({f"job {k}": {"job": {"x": x}} for k in range(4)}) == 1
+    assert _worthwhile({f"job {k}": {"job": {"x": x.copy()}} for k in range(4)}) == 7
 
 
 def test_a_board_that_shows_nothing_is_silent(capsys):

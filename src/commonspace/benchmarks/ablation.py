@@ -22,7 +22,7 @@ from commonspace.evaluation import Protocol, evaluate
 from commonspace.machine import describe_machine
 from commonspace.methods import SDML, sdml, sdml_training
 from commonspace.networks import posterior
-from commonspace.training import Run
+from commonspace.training import Run, loop
 from commonspace.types import JsonDict
 
 DEVELOPMENT = 0.25
@@ -42,8 +42,10 @@ FACTORS: dict[str, Factor] = {
     "dropout": ({}, [(sdml, "EXPERTS", _experts(dropout=0.0, input_dropout=0.0))]),
     "weight decay": ({}, [(sdml, "EXPERTS", _experts(weight_decay=0.0))]),
     "batch norm": ({}, [(sdml, "EXPERTS", _experts(batch_norm=False))]),
-    "light network": ({}, [(sdml, "EXPERTS", {"strong": sdml.EXPERTS["strong"]})]),
-    "strong network": ({}, [(sdml, "EXPERTS", {"light": sdml.EXPERTS["light"]})]),
+    "light network": ({"regularization": "strong"}, ()),
+    "strong network": ({"regularization": "light"}, ()),
+    "kernel machine": ({"landmarks": 0}, ()),
+    "last epoch in doubt": ({}, [(loop, "is_clearly_worse", lambda *_: True)]),
     "rows held back": ({"validation_fraction": 0.0}, ()),
     "temperature": ({}, [(sdml_training, "fit_temperature", lambda *_, **__: 1.0)]),
     "one-cycle": ({}, [(sdml, "SCHEDULE", "constant")]),

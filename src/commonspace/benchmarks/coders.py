@@ -6,7 +6,7 @@ are, a float query against ±1.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
 import numpy as np
@@ -21,6 +21,9 @@ CENTRES = 256  # of FAISS's k-means, which wants as many rows
 OWN = "own codes"  # those a space learns together with its vectors, as SPDQ does
 
 
+Valid = Mapping[str, tuple[Float32Array, Float32Array]]
+
+
 class UnfitError(InputError):
     """A coder that cannot be compared on these vectors: its cell stays empty."""
 
@@ -28,8 +31,8 @@ class UnfitError(InputError):
 class Coder(Protocol):
     """Learns from vectors of all modalities, then codes items and reads codes."""
 
-    def fit(self, x_NE: Float32Array, y_NC: Float32Array) -> None:
-        """Learn; most have no use for the labels."""
+    def fit(self, x_NE: Float32Array, y_NC: Float32Array, valid: Valid | None = None) -> None:
+        """Learn; most have no use for the labels, nor for vectors and labels of other rows."""
         ...
 
     def encode(self, x_NE: Float32Array) -> UInt8Array:
@@ -54,9 +57,12 @@ class Ours:
         self.quantizer = Quantizer(bits, bits_per_word, random_state=seed)
         self.labels = labels
 
-    def fit(self, x_NE: Float32Array, y_NC: Float32Array) -> None:
+    def fit(self, x_NE: Float32Array, y_NC: Float32Array, valid: Valid | None = None) -> None:
         """With the labels, or without."""
-        self.quantizer.fit(x_NE, y_NC if self.labels else None)
+        if self.labels:
+            self.quantizer.fit(x_NE, y_NC, valid=valid)
+        else:
+            self.quantizer.fit(x_NE)
 
     def encode(self, x_NE: Float32Array) -> UInt8Array:
         """By beam search and ICM."""
@@ -78,7 +84,7 @@ class Faiss:
         self.description, self.bits, self.seed = description, bits, seed
         self.index: Any = None
 
-    def fit(self, x_NE: Float32Array, y_NC: Float32Array) -> None:
+    def fit(self, x_NE: Float32Array, y_NC: Float32Array, valid: Valid | None = None) -> None:
         """Train on the vectors, padded by zeros to a multiple of the number of words."""
         import faiss
 
@@ -116,7 +122,7 @@ class Binary:
     def __init__(self, bits: int, seed: int, *, learned: bool) -> None:
         self.bits, self.seed, self.learned = bits, seed, learned
 
-    def fit(self, x_NE: Float32Array, y_NC: Float32Array) -> None:
+    def fit(self, x_NE: Float32Array, y_NC: Float32Array, valid: Valid | None = None) -> None:
         """Learn ITQ, or draw Gaussian directions."""
         import faiss
 

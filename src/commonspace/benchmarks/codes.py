@@ -6,13 +6,15 @@ the float vectors too, takes the better of inner product, which is the asymmetri
 and cosine, so that none loses by a choice of ours. "own codes" are those of a space that learns
 codes with its vectors, by `encode` and `decode` of a model of as many bits, over the float vectors
 of that same model.
+
+Where a data set has a validation part, which trains no space, `Quantizer` chooses on it how much
+labels count; nobody learns from it.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
-from itertools import permutations
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,29 +22,30 @@ import numpy as np
 
 from commonspace.benchmarks.cells import Cells, settings
 from commonspace.benchmarks.coders import CODERS, OURS, OWN, Coder, UnfitError
+from commonspace.benchmarks.codes_scores import METRICS, Coded, coded, cross_modal, transformed
 from commonspace.checks import check_range, not_found
-from commonspace.data import Dataset, Splits, load_dataset
+from commonspace.data import Splits, load_dataset
 from commonspace.errors import InputError
-from commonspace.evaluation import Protocol, score_vectors
+from commonspace.evaluation import score_vectors
 from commonspace.machine import describe_machine
 from commonspace.methods import SDML, SPDQ
 from commonspace.training import Run
-from commonspace.types import AnyArray, Float32Array, JsonDict
+from commonspace.types import AnyArray, JsonDict
 
 SETS = ("wikipedia", "ucm_captions", "pascal_sentences", "coco_mini", "mfeat")
 SPACES: dict[str, Callable[[int], Any]] = {
     "SDML": lambda seed: SDML.fast(dim=128, random_state=seed),
     "SPDQ": lambda seed: SPDQ(effort=0.5, random_state=seed),
+    "SPDQ -classification": lambda seed: SPDQ(effort=0.5, alpha=0, random_state=seed),
+    "SPDQ -private": lambda seed: SPDQ(effort=0.5, private_term=False, random_state=seed),
+    "SPDQ -alignment": lambda seed: SPDQ(effort=0.5, label_alignment=False, random_state=seed),
 }
 BITS = (8, 16, 32, 64, 128)
-SIZES = (500, 1000, 2000, 4000)
-SIZE_CODERS = ("Quantizer", "PQ", "OPQ", "RQ")
+SHARES = (0.25, 0.5, 1.0)
+SHARE_CODERS = ("Quantizer", "PQ", "OPQ", "RQ", OWN)
 STUDY_BITS = 32
-METRICS = (Protocol(metric="inner"), Protocol(metric="cosine"))
 FLOAT = "float"
 METHODS = (*CODERS, OWN)
-
-Vectors = Mapping[str, tuple[Float32Array, Float32Array]]  # vectors and label weights by modality
 
 
 def bench_codes(
@@ -66,7 +69,8 @@ def bench_codes(
         methods: Among `METHODS`; "own codes" are left out where a space has none.
         bits: Of a code, multiples of 8 from 8 to 128.
         seeds: How many random states, of the space and of the coder, from 0.
-        sizes: Also learn 32-bit codebooks from fewer rows.
+        sizes: Also learn 32-bit codebooks from a quarter and a half of the training rows; own codes
+            learn their space from so many, too.
         root: Where the data sets are.
         cells: Folder of finished `Cells`.
         plots: Folder for pictures; None draws none.
@@ -74,9 +78,10 @@ def bench_codes(
 
     Returns:
         The form of all benchmarks: rows of "set", "space", "method", "bits", "mean_ap", "sd",
-        "of_float", "items_per_second"; "sizes" likewise by "rows"; the ratio "NAME/BITS" is the
-        mean over sets of ours over the best of FAISS. A coder that does not fit the vectors, as
-        k-means of more centres than rows, has no row.
+        "float_ap", "of_float", "items_per_second"; "sizes" likewise by "rows"; the ratio
+        "NAME/BITS" is the mean over sets of ours over the best of FAISS. A coder that does not fit
+        the vectors, as k-means of more centres than rows, has no row; nor have float vectors where
+        own codes alone are asked for, each of which come with float vectors of their own.
     """
     for name in methods:
         if name not in METHODS:
@@ -112,38 +117,43 @@ class _Bench:
 
     def __init__(self, root: Any, cells: Path, say: Callable[[str], None]) -> None:
         self.root, self.kept = root, Cells(cells, say)
-        self.done: dict[tuple[str, str, str, int, int, int | None], JsonDict] = {}
+        self.done: dict[tuple[str, str, str, int, int, float], JsonDict] = {}
         self._loaded: dict[str, Splits] = {}
-        self._made: dict[tuple[str, str, int], tuple[Vectors, Vectors]] = {}
+        self._made: dict[tuple[str, str, int], Coded] = {}
 
     def table(
         self, name: str, space: str, methods: Sequence[str], bits: Sequence[int], seeds: int
     ) -> list[JsonDict]:
-        whole = [self.cell(name, space, FLOAT, 0, seed) for seed in range(seeds)]
-        rows = [_row(name, space, FLOAT, 0, whole, whole)]
+        rows = []
+        if set(methods) != {OWN}:
+            rows.append(self.row(name, space, FLOAT, 0, seeds))
         emits = bool(SPACES[space](0).emits_codes)
         for method in methods:
             for n_bits in bits if emits or method != OWN else ():
-                found = [self.cell(name, space, method, n_bits, seed) for seed in range(seeds)]
-                if not any("skipped" in cell for cell in found):
-                    rows.append(_row(name, space, method, n_bits, found, whole))
-        return rows
+                rows.append(self.row(name, space, method, n_bits, seeds))
+        return [row for row in rows if row]
 
     def sizes(self, name: str, space: str, methods: Sequence[str], seeds: int) -> list[JsonDict]:
-        whole = [self.cell(name, space, FLOAT, 0, seed) for seed in range(seeds)]
-        rows = []
-        for method in SIZE_CODERS:
-            for size in SIZES if method in methods else ():
-                found = [
-                    self.cell(name, space, method, STUDY_BITS, seed, size) for seed in range(seeds)
-                ]
-                if any("skipped" in cell for cell in found):
-                    continue
-                row = _row(name, space, method, STUDY_BITS, found, whole)
-                rows.append({**row, "rows": found[0]["rows"]})
-                if size >= found[0]["all_rows"]:
-                    break
-        return rows
+        emits = bool(SPACES[space](0).emits_codes)
+        asked = [m for m in SHARE_CODERS if m in methods and (emits or m != OWN)]
+        rows = [
+            self.row(name, space, method, STUDY_BITS, seeds, share)
+            for method in asked
+            for share in SHARES
+        ]
+        return [row for row in rows if row]
+
+    def row(
+        self, name: str, space: str, method: str, bits: int, seeds: int, share: float = 1.0
+    ) -> JsonDict:
+        """Mean over seeds; nothing where a coder does not fit."""
+        found = [self.cell(name, space, method, bits, seed, share) for seed in range(seeds)]
+        if any("skipped" in cell for cell in found):
+            return {}
+        whole = found
+        if method != OWN:
+            whole = [self.cell(name, space, FLOAT, 0, seed) for seed in range(seeds)]
+        return _row(name, space, method, bits, found, whole)
 
     def curves(
         self, sets: Sequence[str], spaces: Sequence[str]
@@ -152,8 +162,8 @@ class _Bench:
         return {
             (name, space): {
                 method: cell["scope"]
-                for (n, s, method, bits, seed, size), cell in self.done.items()
-                if (n, s, seed, size) == (name, space, 0, None)
+                for (n, s, method, bits, seed, share), cell in self.done.items()
+                if (n, s, seed, share) == (name, space, 0, 1.0)
                 and bits == (0 if method == FLOAT else STUDY_BITS)
                 and "scope" in cell
             }
@@ -162,15 +172,15 @@ class _Bench:
         }
 
     def cell(
-        self, name: str, space: str, method: str, bits: int, seed: int, size: int | None = None
+        self, name: str, space: str, method: str, bits: int, seed: int, share: float = 1.0
     ) -> JsonDict:
-        rows = "" if size is None else f"-rows{size}"
+        rows = "" if share == 1 else f"-share{share:g}"
         stem = f"{Path(name).name}-{space}-{method}-{bits}-{seed}{rows}"
         known = [part.fingerprint() for part in self.data(name).values()]
 
         def compute() -> JsonDict:
             try:
-                return self.compute(name, space, method, bits, seed, size)
+                return self.compute(name, space, method, bits, seed, share)
             except UnfitError as error:
                 return {"skipped": str(error)}
 
@@ -180,7 +190,7 @@ class _Bench:
         learner = SPACES[space](seed)
         depends_on, uses = (settings(learner), known), (type(learner), Coder, score_vectors)
         found = self.kept.get(stem, depends_on, compute, tell, uses=uses)
-        self.done[name, space, method, bits, seed, size] = found
+        self.done[name, space, method, bits, seed, share] = found
         return found
 
     def data(self, name: str) -> Splits:
@@ -189,100 +199,48 @@ class _Bench:
         return self._loaded[name]
 
     def compute(
-        self, name: str, space: str, method: str, bits: int, seed: int, size: int | None
+        self, name: str, space: str, method: str, bits: int, seed: int, share: float
     ) -> JsonDict:
         if method == OWN:
-            return self.own(name, space, bits, seed)
-        train, test = self.vectors(name, space, seed)
+            return self.own(name, space, bits, seed, share)
+        made = self.vectors(name, space, seed)
         if method == FLOAT:
-            same = {m: z for m, (z, _) in test.items()}
-            return _score(test, same, same, METRICS)
-        return _coded(train, test, method, bits, seed, size)
+            same = {m: z for m, (z, _) in made.test.items()}
+            return cross_modal(made.test, same, same, METRICS)
+        return coded(made, method, bits, seed, share)
 
-    def own(self, name: str, space: str, bits: int, seed: int) -> JsonDict:
+    def own(self, name: str, space: str, bits: int, seed: int, share: float) -> JsonDict:
         """What a space's own codes keep of the float vectors of the same model."""
         data = self.data(name)
+        train = data["train"]
+        if share < 1:
+            train, _ = train.split(1 - share, seed=seed)
         model = SPACES[space](seed)
         model = type(model)(**{**model.get_params(), "bits": bits})
-        model.fit(data["train"], data.get("valid"), run=Run(jobs=1))
-        test = _transform(model, data["test"])
+        model.fit(train, data.get("valid"), run=Run(jobs=1))
+        test = transformed(model, data["test"])
         asked = {m: z for m, (z, _) in test.items()}
-        given = {m: model.decode(model.encode(m, part.x)) for m, part in data["test"].items()}
-        whole, found = (_score(test, asked, items, METRICS) for items in (asked, given))
-        return {**found, "float_ap": whole["mean_ap"]}
+        start = time.perf_counter()
+        codes = {m: model.encode(m, part.x) for m, part in data["test"].items()}
+        seconds = time.perf_counter() - start
+        given = {m: model.decode(found) for m, found in codes.items()}
+        whole, found = (cross_modal(test, asked, items, METRICS) for items in (asked, given))
+        return {
+            **found,
+            "float_ap": whole["mean_ap"],
+            "items_per_second": round(sum(map(len, codes.values())) / seconds),
+            "rows": sum(map(len, train.values())),
+        }
 
-    def vectors(self, name: str, space: str, seed: int) -> tuple[Vectors, Vectors]:
+    def vectors(self, name: str, space: str, seed: int) -> Coded:
         key = (name, space, seed)
         if key not in self._made:
             data = self.data(name)
             model = SPACES[space](seed).fit(data["train"], data.get("valid"), run=Run(jobs=1))
-            self._made[key] = _transform(model, data["train"]), _transform(model, data["test"])
+            train, test = (transformed(model, data[part]) for part in ("train", "test"))
+            valid = transformed(model, data["valid"]) if "valid" in data else None
+            self._made[key] = Coded(train, valid, test)
         return self._made[key]
-
-
-def _transform(model: Any, data: Dataset) -> Vectors:
-    return {
-        name: (model.transform(name, part.x), part.labels.dense()) for name, part in data.items()
-    }
-
-
-def _coded(
-    train: Vectors, test: Vectors, method: str, bits: int, seed: int, size: int | None
-) -> JsonDict:
-    coder = CODERS[method](bits, seed)
-    x_NE = np.concatenate([x for x, _ in train.values()])
-    y_NC = np.concatenate([y for _, y in train.values()])
-    rows = np.random.default_rng(seed).permutation(len(x_NE))[:size]
-    start = time.perf_counter()
-    coder.fit(x_NE[rows], y_NC[rows])
-    fitted = time.perf_counter()
-    coder.encode(x_NE)
-    encoded = time.perf_counter()
-    asked = {name: coder.queries(z) for name, (z, _) in test.items()}
-    given = {name: coder.decode(coder.encode(z)) for name, (z, _) in test.items()}
-    found = _score(test, asked, given, METRICS)
-    return {
-        **found,
-        "fit_seconds": round(fitted - start, 3),
-        "items_per_second": round(len(x_NE) / (encoded - fitted)),
-        "rows": len(rows),
-        "all_rows": len(x_NE),
-    }
-
-
-def _score(
-    test: Vectors,
-    asked: Mapping[str, Float32Array],
-    given: Mapping[str, Float32Array],
-    metrics: Sequence[Protocol],
-) -> JsonDict:
-    """Mean AP over the cross-modal directions, under the better of the metrics."""
-    smallest = min(len(z) for z, _ in test.values())
-    scopes = [n for n in (1, 2, 5, 10, 20, 50, 100, 200, 500) if n <= smallest]
-    found = []
-    for protocol in metrics:
-        scores = [
-            score_vectors(
-                asked[a],
-                given[b],
-                test[a][1],
-                test[b][1],
-                protocol=protocol,
-                n_bootstrap=0,
-                curves=True,
-                scopes=scopes,
-            )
-            for a, b in permutations(test, 2)
-        ]
-        precision = np.mean([s.curves.scope_precision for s in scores if s.curves], axis=0)
-        found.append(
-            {
-                "mean_ap": float(np.mean([s.mean_ap for s in scores])),
-                "metric": protocol.metric,
-                "scope": {"n": scopes, "precision": precision.tolist()},
-            }
-        )
-    return max(found, key=lambda each: each["mean_ap"])
 
 
 def _row(
@@ -294,7 +252,7 @@ def _row(
     whole: Sequence[JsonDict],
 ) -> JsonDict:
     values: AnyArray = np.array([cell["mean_ap"] for cell in found])
-    of = [c.get("float_ap", w["mean_ap"]) for c, w in zip(found, whole, strict=True)]
+    of: AnyArray = np.array([cell.get("float_ap", cell["mean_ap"]) for cell in whole])
     speeds = [cell["items_per_second"] for cell in found if "items_per_second" in cell]
     return {
         "set": name,
@@ -304,8 +262,10 @@ def _row(
         "seeds": len(found),
         "mean_ap": float(values.mean()),
         "sd": float(values.std(ddof=1 if len(values) > 1 else 0)),
-        "of_float": float((values / np.array(of)).mean()),
+        "float_ap": float(of.mean()),
+        "of_float": float((values / of).mean()),
         "items_per_second": float(np.median(speeds)) if speeds else None,
+        **({"rows": found[0]["rows"]} if "rows" in found[0] else {}),
     }
 
 

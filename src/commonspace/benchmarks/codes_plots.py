@@ -6,7 +6,9 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from commonspace.benchmarks.coders import OWN
 from commonspace.checks import require
+from commonspace.disk import atomic_file
 from commonspace.types import JsonDict
 
 # Colours of Okabe and Ito; marks and, from the eighth line, dots tell them apart.
@@ -19,7 +21,6 @@ def draw(
     rows: Sequence[JsonDict], sizes: Sequence[JsonDict], curves: Curves, folder: Path
 ) -> list[Path]:
     """Draw up to three PNG files for each set and space; return them."""
-    folder.mkdir(parents=True, exist_ok=True)
     files = []
     for name, space in dict.fromkeys((row["set"], row["space"]) for row in rows):
         here = [row for row in rows if (row["set"], row["space"]) == (name, space)]
@@ -29,7 +30,8 @@ def draw(
         if fewer:
             title = f"{name}, vectors of {space}, 32 bits"
             path = folder / f"{stem}_rows.png"
-            files.append(_against([here[0], *fewer], "rows", title, path))
+            floats = [row for row in here if row["method"] == "float"]
+            files.append(_against([*floats, *fewer], "rows", title, path))
         if curves.get((name, space)):
             found = curves[name, space]
             files.append(_scopes(found, f"{name}, 32 bits", folder / f"{stem}_scope.png"))
@@ -47,10 +49,13 @@ def _against(rows: Sequence[JsonDict], key: str, title: str, path: Path) -> Path
             x, y = [row[key] for row in mine], [row["mean_ap"] for row in mine]
             spread = [row["sd"] for row in mine]
             axes.errorbar(x, y, yerr=spread, capsize=2, label=method, **_style(at - 1))
+            if method == OWN:
+                floats = [row["float_ap"] for row in mine]
+                axes.plot(x, floats, color="#888888", linestyle=":", label=f"float of {OWN}")
         axes.set_xscale("log", base=2)
         ticks = sorted({row[key] for row in rows if row.get(key)})
         axes.set_xticks(ticks, [str(tick) for tick in ticks])
-        axes.set_xlabel("bits a vector" if key == "bits" else "rows that the codebooks saw")
+        axes.set_xlabel("bits a vector" if key == "bits" else "training rows")
         axes.set_ylabel("mAP")
 
     return _picture(lines, title, path)
@@ -87,5 +92,6 @@ def _picture(lines: Callable[[Any], None], title: str, path: Path) -> Path:
     axes.set_title(title)
     axes.grid(alpha=0.3)
     axes.legend(fontsize=7, ncols=2)
-    figure.savefig(path, dpi=150)
+    with atomic_file(path) as file:
+        figure.savefig(file, format="png", dpi=150)
     return path

@@ -3,14 +3,11 @@
 Features are real ones of a test split, resampled with noise to the number asked for: each goes
 through a model, into a collection, and into its index. Seconds are those of the clock, since a
 batch waits for the disk; CPU seconds stand beside them. Opening is timed in a fresh process, up to
-the first answer.
+the first answer: with the index on the disk, without it, and with one that is behind.
 """
 
 from __future__ import annotations
 
-import json
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -19,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from commonspace.benchmarks.rss import OPEN_PROGRAM
+from commonspace.benchmarks.opening import opened, opened_without_index
 from commonspace.checks import check_range
 from commonspace.data import load_dataset
 from commonspace.machine import describe_machine
@@ -69,10 +66,12 @@ def bench_ingest(
 
     Returns:
         The form of all benchmarks. Rows have "items_per_second" (encode, store durably, index:
-        all of it), "store_per_second" (of that the batches alone), "index_seconds", "open_seconds"
-        and "open_peak_bytes" of a fresh process up to its first answer, "catch_up_seconds" of one
-        that finds ``late`` items more than its index, "qps_1" and "qps_100" (queries a CPU second
-        with their payloads, one and a hundred at a time), and "disk_bytes" an item.
+        all of it), "store_per_second" (of that the batches alone), "index_seconds"; of a fresh
+        process up to its first answer "open_seconds", "open_cpu_seconds", "open_peak_bytes" and
+        "open_own_bytes" (what it does not share with other processes); the same as "make_..." of
+        one that finds no index; "catch_up_seconds" of one that finds ``late`` items more than its
+        index; "qps_1" and "qps_100" (queries a CPU second with their payloads, one and a hundred
+        at a time), and "disk_bytes" an item.
     """
     check_range("n_items", n_items, low=1000, integer=True)
     check_range("batch", batch, low=1, integer=True)
@@ -156,22 +155,17 @@ def _pace(items: Collection, queries: Any) -> float:
 def _opened(
     path: Path, n_late: int, model: Any, modality: str, features: Callable[[int], Any]
 ) -> JsonDict:
-    first = _open(path)
+    cells = {f"open_{key}": value for key, value in opened(path).items()}
+    cells |= {f"make_{key}": value for key, value in opened_without_index(path).items()}
     kept = {file: file.read_bytes() for file in path.glob("index.*")}
     with Collection.open(path) as items:
         vectors = model.transform(modality, features(max(1, n_late)))
         items.add([f"late {row}" for row in range(len(vectors))], vectors, modality=modality)
     for file, content in kept.items():
         file.write_bytes(content)
+    late = opened(path)
     return {
-        "open_seconds": round(first["seconds"], 3),
-        "open_peak_bytes": first["peak_bytes"],
-        "catch_up_seconds": round(_open(path)["seconds"], 3),
+        **cells,
+        "catch_up_seconds": late["seconds"],
+        "catch_up_cpu_seconds": late["cpu_seconds"],
     }
-
-
-def _open(path: Path) -> JsonDict:
-    command = [sys.executable, "-c", OPEN_PROGRAM, str(path)]
-    done = subprocess.run(command, capture_output=True, text=True, check=True)
-    found: JsonDict = json.loads(done.stdout)
-    return found

@@ -41,7 +41,7 @@ class Server:
             self.process = subprocess.Popen([*command, *options], stderr=file)
         try:
             self.port = self._wait(begin)
-        except BaseException:
+        except BaseException:  # Ctrl-C too: no process is left behind
             self.kill()
             raise
 

@@ -4,19 +4,23 @@ _PEAK = """
 import json, sys, time
 import numpy as np
 
-def peak():
-    # Not ru_maxrss, which a process has from its parent.
+def memory(name):
     with open("/proc/self/status") as status:
-        return 1024 * next(int(line.split()[1]) for line in status if line.startswith("VmHWM"))
+        return 1024 * next(int(line.split()[1]) for line in status if line.startswith(name))
+
+def peak():
+    return memory("VmHWM")  # not ru_maxrss, which a process has from its parent
 """
 
 OPEN_PROGRAM = f"""{_PEAK}
 from commonspace.store.collection import Collection
 
-start = time.perf_counter()
+start, cpu = time.perf_counter(), time.process_time()
 with Collection.open(sys.argv[1], read_only=True) as items:
     items.search(np.ones((1, items.space.dim), np.float32), k=10)
-    print(json.dumps(dict(seconds=time.perf_counter() - start, peak_bytes=peak())))
+    took = dict(seconds=time.perf_counter() - start, cpu_seconds=time.process_time() - cpu)
+    # What belongs to this process alone; a map of a file is shared.
+    print(json.dumps(dict(**took, peak_bytes=peak(), own_bytes=memory("RssAnon"))))
 """
 
 RSS_PROGRAM = f"""{_PEAK}

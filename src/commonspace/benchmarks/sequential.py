@@ -9,7 +9,7 @@ keeps modalities apart in the network: rotated inputs and gates.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import permutations
 from math import factorial
@@ -19,14 +19,20 @@ from typing import Any
 import numpy as np
 
 from commonspace.benchmarks.cells import Cells, settings
+from commonspace.benchmarks.sequential_tests import (
+    gaps_to_joint,
+    has_order,
+    paired_tests,
+    ratios_left,
+)
 from commonspace.checks import check_range, not_found
 from commonspace.data import Dataset, load_dataset
 from commonspace.errors import InputError
-from commonspace.evaluation import Course, Protocol, holm, score_directions, sign_flip_p
+from commonspace.evaluation import Course, Protocol, holm, score_directions
 from commonspace.machine import describe_machine
 from commonspace.methods import SDML, Sequential
 from commonspace.training import Run
-from commonspace.types import FloatArray, JsonDict
+from commonspace.types import JsonDict
 
 EMOJI = ("image_twemoji", "text_en", "text_fr", "text_ja")
 SETS: dict[str, tuple[str, ...] | None] = {"digits": None, "emoji": EMOJI}
@@ -49,7 +55,6 @@ CONTESTANTS: dict[str, JsonDict] = {
     "plain joint": {**PLAIN, "strategy": "joint"},
     "SDML": {},
 }
-OURS = "hold"
 LISTED = 6  # of so many modalities all orders are listed to draw from; of more there are too many
 NETWORK: JsonDict = {"dim": 128, "width": 256, "hidden": (256, 256)}
 
@@ -128,6 +133,8 @@ def bench_sequential(
         "memory_bytes", "evaluations" (examples differentiated), "parameters" and "seconds".
         "tests": of "hold" against each other that has an order, paired by order and seed, p of a
         sign-flip test and Holm's correction over all of them.
+        "gaps": final mean AP of "joint" over that of each other, in the mean over orders, with a
+        95 % t-interval over seeds; of two seeds or more.
         "ratios": the share of the way from replay to joint, by set.
     """
     check_range("orders", orders, low=1, integer=True)
@@ -137,6 +144,7 @@ def bench_sequential(
     kept = Cells(cells, say)
     rows: list[JsonDict] = []
     tests: list[JsonDict] = []
+    gaps: list[JsonDict] = []
     ratios: dict[str, float] = {}
     curves: dict[str, dict[str, list[float]]] = {}
     for name in sets:
@@ -145,15 +153,16 @@ def bench_sequential(
         runs = {
             who: [
                 _run(kept, Trial(name, who, order, seed, scale), train, test)
-                for order in (chosen if _has_order(who) else chosen[:1])
+                for order in (chosen if has_order(who) else chosen[:1])
                 for seed in range(seeds)
             ]
             for who in contestants
         }
         found = [_row(name, who, done) for who, done in runs.items()]
         rows += found
-        tests += _tests(name, runs)
-        ratios |= _ratios(name, found)
+        tests += paired_tests(name, runs)
+        gaps += gaps_to_joint(name, runs, seeds)
+        ratios |= ratios_left(name, found)
         curves[name] = {who: _curve(who, done) for who, done in runs.items()}
     for entry, p in zip(tests, holm([test["p"] for test in tests]) if tests else [], strict=True):
         entry["p_holm"] = float(p)
@@ -167,13 +176,9 @@ def bench_sequential(
         "scale": vars(scale),
         "rows": rows,
         "tests": tests,
+        "gaps": gaps,
         "ratios": ratios,
     }
-
-
-def _has_order(who: str) -> bool:
-    """Whether the order of modalities makes a difference; if not, there is one run a seed."""
-    return who != "SDML" and not who.endswith("joint")
 
 
 def draw_orders(names: Sequence[str], n: int) -> list[tuple[str, ...]]:
@@ -293,47 +298,12 @@ def _row(name: str, who: str, cells: Sequence[JsonDict]) -> JsonDict:
     }
 
 
-def _tests(name: str, runs: Mapping[str, Sequence[JsonDict]]) -> list[JsonDict]:
-    """Ours against each other contestant, paired by order and seed: final mean AP, forgetting.
-
-    One without an order has no runs to pair with.
-    """
-    if OURS not in runs:
-        return []
-    courses = {who: [Course.from_dict(cell) for cell in done] for who, done in runs.items()}
-    out = []
-    for who in filter(_has_order, runs):
-        for measure in ("final", "forgetting"):
-            gap = _gaps(courses[OURS], courses[who], measure)
-            if who != OURS and np.isfinite(gap).all():
-                found = {"difference": float(gap.mean()), "p": sign_flip_p(gap)}
-                out.append({"set": name, "against": who, "of": measure, "n": len(gap), **found})
-    return out
-
-
-def _gaps(ours: Sequence[Course], theirs: Sequence[Course], measure: str) -> FloatArray:
-    pairs = zip(ours, theirs, strict=True)
-    return np.array([getattr(a, measure) - getattr(b, measure) for a, b in pairs])
-
-
-def _ratios(name: str, rows: Sequence[JsonDict]) -> dict[str, float]:
-    """Share of the way from replay to joint training that is left to go."""
-    final = {row["method"]: row["final"] for row in rows}
-    out = {}
-    for frame in ("", "plain "):
-        low, high = final.get(f"{frame}replay"), final.get(f"{frame}joint")
-        if OURS in final and low is not None and high is not None:
-            left = (high - final[OURS]) / (high - low)
-            out[f"{name}: left of the gap between {frame}replay and {frame}joint"] = left
-    return out
-
-
 def _curve(who: str, cells: Sequence[JsonDict]) -> list[float]:
     """Mean over runs of the cross-modal mean AP after each stage from the second on.
 
     Without an order there are no stages, and the end stands for each of them.
     """
     means = np.array([Course.from_dict(cell).means[1:] for cell in cells]).mean(axis=0)
-    if not _has_order(who):
+    if not has_order(who):
         means[:] = means[-1]
     return [float(value) for value in means]

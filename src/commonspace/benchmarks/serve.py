@@ -42,6 +42,7 @@ def bench_serve(
     seconds: float = 20.0,
     k: int = 10,
     pause: float = 0.1,
+    index: str = "auto",
     seed: int = 0,
 ) -> JsonDict:
     """Search one collection in this process, then served to many clients, with batches and without.
@@ -55,13 +56,15 @@ def bench_serve(
         seconds: Of each phase.
         k: Hits of each query.
         pause: Seconds between writes.
+        index: Kind of the collection's index, with a recall of 0.95 wanted.
         seed: Of the vectors.
 
     Returns:
-        ``{"bench": "serve", "machine": {...}, "load": [...], "rows": [...], "ratios": {...}}``;
-        times in milliseconds; ``cpu_ms`` is processor time of a query, writes included.
-        ``service_over_in_process`` compares queries a second with one
-        query at a time in process; ``batches_over_single`` says what batching brings.
+        ``{"bench": "serve", "machine": {...}, "load": [...], "index": {...}, "rows": [...],
+        "ratios": {...}}``; "index" is what was searched. Times are in milliseconds; ``cpu_ms`` is
+        processor time of a query, writes included. ``service_over_in_process`` compares queries a
+        second with one query at a time in process; ``batches_over_single`` says what batching
+        brings.
 
     Raises:
         CommonspaceError: The service answers otherwise than the collection, or does not start.
@@ -72,7 +75,7 @@ def bench_serve(
     load = [round(os.getloadavg()[0], 1)]
     with TemporaryDirectory() as name:
         folder = Path(name) / "collection"
-        queries = _fill(folder, items, dim, seed)
+        queries, found = _fill(folder, items, dim, index, seed)
         rows = [_in_process(folder, queries, k, seconds / 2, size) for size in (1, clients)]
         for batch in (64, 1):
             label = "service" if batch > 1 else "service, no batches"
@@ -86,19 +89,25 @@ def bench_serve(
         "bench": "serve",
         "machine": describe_machine(),
         "load": load,
+        "index": found,
         "rows": rows,
         "ratios": _ratios(rows),
     }
 
 
-def _fill(folder: Path, items: int, dim: int, seed: int) -> Float32Array:
+def _fill(
+    folder: Path, items: int, dim: int, index: str, seed: int
+) -> tuple[Float32Array, JsonDict]:
     rng = np.random.default_rng(seed)
-    with Collection.create(folder, space=Space.create(dim)) as collection:
+    wish: JsonDict = {"index": index, "recall": 0.95}
+    with Collection.create(folder, space=Space.create(dim), **wish) as collection:
         for start in range(0, items, _BATCH):
             names = range(start, min(start + _BATCH, items))
             rows = rng.standard_normal((len(names), dim), dtype=np.float32)
             collection.add(names, rows, modality="text", payloads=[{"n": n} for n in names])
-    return rng.standard_normal((_QUERIES, dim), dtype=np.float32)
+        collection.flush()  # or the server would begin by making the index that is wished for
+        found = collection.index
+    return rng.standard_normal((_QUERIES, dim), dtype=np.float32), found
 
 
 def _in_process(folder: Path, queries: Float32Array, k: int, seconds: float, size: int) -> JsonDict:

@@ -68,7 +68,7 @@ class Study:
             self._study = self._open(path)
             self._check(identity, path)
             self._end_what_was_cut_off()
-        except BaseException:
+        except BaseException:  # Ctrl-C too: the lock is let go
             self.close()
             raise
 

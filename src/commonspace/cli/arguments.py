@@ -10,6 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
+from commonspace.cluster import ENGINES, Engine, check_address, connect
 from commonspace.errors import InputError
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")]
@@ -25,10 +26,40 @@ DataRoot = Annotated[
         metavar="DIR", help="Where the files of known data sets lie [default: $COMMONSPACE_DATA]."
     ),
 ]
+EngineName = Annotated[
+    str, typer.Option("--engine", help="Where it is computed: local, or ray (a Ray cluster).")
+]
+Address = Annotated[
+    str | None,
+    typer.Option(
+        metavar="HOST:PORT",
+        help="Of the Ray cluster [default: $RAY_ADDRESS, else a Ray of this machine alone].",
+    ),
+]
 Model = Annotated[Path, typer.Argument(metavar="MODEL", help="Folder of a trained model.")]
+CollectionPlace = Annotated[
+    str, typer.Argument(metavar="COLLECTION", help="As `commonspace index` makes it.")
+]
 
 _CONDITION = re.compile(r"(.+?)(>=|<=|>|<|=)(.*)", re.DOTALL)
 _OPERATORS = {">=": "gte", "<=": "lte", ">": "gt", "<": "lt"}
+
+
+def join_engine(name: str, address: str | None) -> Engine:
+    """Join what is to compute before anything long begins.
+
+    Raises:
+        InputError: There is no such engine, or the address is none of its.
+        ServiceError: The cluster does not answer.
+    """
+    from commonspace.checks import check_one_of
+
+    check_one_of("--engine", name, ENGINES)
+    check_address(name, address)
+    if name == "ray":
+        connect(address)
+        return "ray"
+    return "local"
 
 
 def parse_value(text: str) -> Any:

@@ -156,7 +156,7 @@ def codes(
     sets: Sets = None,
     spaces: Annotated[
         list[str] | None,
-        typer.Option("--space", metavar="NAME", help="SDML or SPDQ; may be repeated."),
+        typer.Option("--space", metavar="NAME", help="Such as SDML or SPDQ; may be repeated."),
     ] = None,
     methods: Annotated[
         list[str] | None,
@@ -169,7 +169,7 @@ def codes(
         ),
     ] = None,
     seeds: Seeds = 3,
-    sizes: Annotated[bool, typer.Option(help="Learn codebooks from fewer rows too.")] = False,
+    sizes: Annotated[bool, typer.Option(help="Learn from fewer rows too.")] = False,
     data_root: DataRoot = None,
     cells: CellFolder = Path("build/bench/codes"),
     plots: Annotated[

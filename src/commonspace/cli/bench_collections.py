@@ -1,4 +1,4 @@
-"""``bench torture | versions | mixed | filters``: what collections promise, put to the test."""
+"""``bench torture | versions | mixed | filters | milvus``: what collections promise, tested."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ def register(app: typer.Typer) -> None:
     app.command(epilog="Example: commonspace bench versions --set wikipedia")(versions)
     app.command(epilog="Example: commonspace bench mixed --set emoji")(mixed)
     app.command(epilog="Example: commonspace bench filters --items 100000")(filters)
+    app.command(epilog="Example: commonspace bench milvus --items 2000")(milvus)
 
 
 def torture(
@@ -101,6 +102,41 @@ def filters(
         dim=dim,
         kinds=kinds or tuple(KINDS),
         n_queries=queries,
+        seed=seed,
+        root=data_root,
+        say=say,
+    )
+    print_benchmark(result, json)
+
+
+def milvus(
+    set_: SetName = "mfeat",
+    items: Annotated[
+        list[int] | None,
+        typer.Option(min=100, help="Items; may be repeated [default: 5000 and 20000]."),
+    ] = None,
+    dim: Dim = 128,
+    queries: Annotated[int, typer.Option(min=1, help="Queries.")] = 20,
+    address: Annotated[
+        str | None,
+        typer.Option(
+            metavar="milvus://HOST:PORT/PREFIX",
+            help="A server to fill, which keeps what is filled [default: Milvus Lite].",
+        ),
+    ] = None,
+    seed: Seed = 0,
+    data_root: DataRoot = None,
+    json: Json = False,
+) -> None:
+    """Fill and ask the same collection in a folder and in Milvus."""
+    from commonspace.benchmarks.milvus import SIZES, bench_milvus
+
+    result = bench_milvus(
+        name=set_,
+        sizes=items or SIZES,
+        dim=dim,
+        n_queries=queries,
+        address=address,
         seed=seed,
         root=data_root,
         say=say,

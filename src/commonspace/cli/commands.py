@@ -15,6 +15,7 @@ from commonspace.cli import (
     evaluate,
     examples,
     export,
+    index,
     inspect,
     labels,
     loads,
@@ -46,6 +47,7 @@ tune.register(app)
 evaluate.register(app)
 inspect.register(app)
 examples.register(app)
+index.register(app)
 search.register(app)
 bench_search.register(bench.app)
 bench_collections.register(bench.app)

@@ -13,6 +13,7 @@ import typer
 from commonspace.cli.output import print_line, progress_bar
 
 if TYPE_CHECKING:
+    from commonspace.cluster import Engine
     from commonspace.data import Splits
     from commonspace.encoders import EncodeRun
     from commonspace.types import JsonDict
@@ -41,6 +42,8 @@ def encode_run(
     strict: bool = False,
     jobs: int | None = None,
     show: bool = True,
+    engine: Engine = "local",
+    address: str | None = None,
 ) -> Iterator[EncodeRun]:
     """How to encode raw items, with a bar on stderr once there are any.
 
@@ -50,6 +53,8 @@ def encode_run(
         strict: Whether a broken item is an error.
         jobs: Processes; None is one a processor core.
         show: Whether to draw the bar.
+        engine: Where it is computed.
+        address: Of the cluster.
     """
     from commonspace.encoders import EncodeRun, default_cache
     from commonspace.machine import available_cores
@@ -66,6 +71,8 @@ def encode_run(
             jobs=jobs or available_cores(),
             on_error="raise" if strict else "skip",
             progress=progress,
+            engine=engine,
+            address=address,
         )
 
 

@@ -46,11 +46,11 @@ class Commands(TyperGroup):
         given = sys.argv[1:] if args is None else list(args)
         try:
             code = super().main(given, prog_name, complete_var, False, windows_expand_args, **extra)
-        except Exception as error:
+        except Exception as error:  # whatever it is: a message and a code
             code = report(error, as_json="--json" in given)
         sys.exit(code if isinstance(code, int) else 0)
 
-    def invoke(self, ctx: typer.Context) -> Any:  # type: ignore[override]
+    def invoke(self, ctx: Any) -> Any:
         """Run the command that was parsed; Ctrl-C ends it with one line."""
         try:
             return super().invoke(ctx)

@@ -21,6 +21,9 @@ def serve(
     clients: Annotated[int, typer.Option(min=1, help="That ask at once.")] = 64,
     seconds: Annotated[float, typer.Option(min=0.1, help="Of each phase.")] = 20.0,
     k: Annotated[int, typer.Option("--k", "-k", min=1, help="Hits of each query.")] = 10,
+    index: Annotated[
+        str, typer.Option(metavar="KIND", help="Such as exact, ivf, or auto, which chooses.")
+    ] = "auto",
     faults: Annotated[
         bool, typer.Option("--faults", help="Instead: malformed uploads, and kills while writing.")
     ] = False,
@@ -36,5 +39,7 @@ def serve(
         return print_benchmark(bench_faults(uploads=uploads, kills=kills, seed=seed), json)
     from commonspace.benchmarks.serve import bench_serve
 
-    result = bench_serve(items=items, dim=dim, clients=clients, seconds=seconds, k=k, seed=seed)
+    result = bench_serve(
+        items=items, dim=dim, clients=clients, seconds=seconds, k=k, index=index, seed=seed
+    )
     return print_benchmark(result, json)

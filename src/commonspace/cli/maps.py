@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
-from commonspace.cli.arguments import Json
+from commonspace.cli.arguments import CollectionPlace, Json
 from commonspace.cli.output import print_json, print_line
 
 
@@ -17,20 +17,20 @@ def register(app: typer.Typer) -> None:
 
 
 def map_(
-    collection: Annotated[
-        Path, typer.Argument(metavar="COLLECTION", help="As `commonspace index` makes it.")
-    ],
+    collection: CollectionPlace,
     points: Annotated[int, typer.Option(min=3, help="Items to draw at most.")] = 2000,
-    projection: Annotated[str, typer.Option(help="pca, tsne or umap.")] = "pca",
+    projection: Annotated[
+        Literal["pca", "tsne", "umap"], typer.Option(help="How 2 dimensions are made of many.")
+    ] = "pca",
     seed: Annotated[int, typer.Option(min=0, help="Which items, and of the projection.")] = 0,
     json: Json = False,
 ) -> None:
     """Draw items as points of the plane, which `serve` shows."""
     from commonspace.service.maps import FILE, write_map
 
-    made = write_map(collection, points=points, projection=projection, seed=seed)  # type: ignore[arg-type]
+    made = write_map(collection, points=points, projection=projection, seed=seed)
     drawn = len(made["points"]["ids"])
-    path = collection / FILE
+    path = Path(collection) / FILE
     if json:
         kept = made["kept_variance"]
         result = {"file": str(path), "points": drawn, "items": made["items"]}

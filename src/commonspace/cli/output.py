@@ -49,7 +49,7 @@ def print_benchmark(result: JsonDict, as_json: bool) -> None:
     if as_json:
         return print_json(result)
     _print_rows(result["rows"])
-    for more in ("tests", "sizes"):
+    for more in ("tests", "gaps", "sizes"):
         if result.get(more):
             print_line()
             _print_rows(result[more])

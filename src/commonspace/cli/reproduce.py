@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -70,14 +70,21 @@ def reproduce(
     json: Json = False,
 ) -> None:
     """Make a paper's table: published, ours, interval, deviation; or a study on other data."""
-    from commonspace.benchmarks.reproduce import check_taken, list_recipes, load_recipe, narrowed
+    from commonspace.benchmarks.reproduce import (
+        absent,
+        check_taken,
+        list_recipes,
+        load_recipe,
+        narrowed,
+    )
     from commonspace.benchmarks.reproduce import reproduce as run
     from commonspace.benchmarks.tuned import read_tuned
 
     if recipe == "site":
         return _site(out or Path("results"), docs, json)
     if recipe == "list":
-        return _list(list_recipes(), json)
+        every = list_recipes()
+        return _list(every, absent(every, data_root), json)
     whole = list_recipes() if recipe == "all" else [load_recipe(recipe)]
     chosen = (
         narrowed(whole, sets or (), methods or ())
@@ -107,16 +114,35 @@ def reproduce(
     return None
 
 
-def _list(recipes: Sequence[Recipe], as_json: bool) -> None:
+def _list(recipes: Sequence[Recipe], missing: Mapping[str, str], as_json: bool) -> None:
+    """Recipes, on which data each would run here, and what the others need."""
     if as_json:
         rows = [
-            {"recipe": r.name, "title": r.title, "study": r.study, "sets": list(r.sets)}
+            {
+                "recipe": r.name,
+                "title": r.title,
+                "study": r.study,
+                "sets": list(r.sets),
+                "missing": [name for name in r.sets if name in missing],
+            }
             for r in recipes
         ]
-        return print_json({"recipes": rows})
-    header = ["recipe", "", "title", "data"]
-    kinds = {True: "study", False: "paper"}
-    print_table(header, [[r.name, kinds[r.study], r.title, ", ".join(r.sets)] for r in recipes])
+        return print_json({"recipes": rows, "missing": dict(missing)})
+    print_table(
+        ["recipe", "", "title", "data here", "missing"],
+        [
+            [
+                r.name,
+                "study" if r.study else "paper",
+                r.title,
+                ", ".join(name for name in r.sets if name not in missing),
+                ", ".join(name for name in r.sets if name in missing),
+            ]
+            for r in recipes
+        ],
+    )
+    for why in missing.values():
+        print_line(why)
     return None
 
 

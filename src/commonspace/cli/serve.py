@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -29,7 +29,7 @@ def keys() -> None:
 
 def serve(
     collections: Annotated[
-        list[Path],
+        list[str],
         typer.Argument(metavar="COLLECTION...", help="As `commonspace index` makes them."),
     ],
     host: Annotated[
@@ -79,13 +79,15 @@ def serve(
 def add(
     file: KeyPath,
     name: Annotated[str, typer.Argument(metavar="NAME", help="Whose it is.")],
-    scope: Annotated[str, typer.Option(help="read, or write, which may read too.")] = "read",
+    scope: Annotated[
+        Literal["read", "write"], typer.Option(help="Who may write may read too.")
+    ] = "read",
     json: Json = False,
 ) -> None:
     """Make a key and print it: the only time that it is seen."""
     from commonspace.service import KeyFile
 
-    key = KeyFile(file).add(name, scope)  # type: ignore[arg-type]  # checked there
+    key = KeyFile(file).add(name, scope)
     print_json({"key": key, "name": name, "scope": scope}) if json else print_line(key)
 
 

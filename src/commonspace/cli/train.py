@@ -9,10 +9,13 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from commonspace.cli.arguments import (
+    Address,
     Data,
     DataRoot,
+    EngineName,
     Json,
     Model,
+    join_engine,
     parse_list,
     parse_pairs,
     parse_value,
@@ -30,6 +33,7 @@ from commonspace.cli.output import is_terminal, print_json, print_line, print_ta
 from commonspace.errors import InputError
 
 if TYPE_CHECKING:
+    from commonspace.cluster import Engine
     from commonspace.data import Dataset, Splits
     from commonspace.encoders import EncodeRun
     from commonspace.methods.base import Method
@@ -39,7 +43,6 @@ if TYPE_CHECKING:
 Jobs = Annotated[
     int | None, typer.Option(min=1, help="Trainings at once [default: one a processor core].")
 ]
-Engine = Annotated[str, typer.Option(help="Where trainings run: local.")]
 Resume = Annotated[bool, typer.Option(help="Continue a training that was cut off.")]
 LogDir = Annotated[
     Path | None, typer.Option(metavar="DIR", help="Write TensorBoard event files there.")
@@ -85,7 +88,8 @@ def train(
     ] = None,
     encoder: Encoders = None,
     jobs: Jobs = None,
-    engine: Engine = "local",
+    engine: EngineName = "local",
+    address: Address = None,
     resume: Resume = True,
     seed: Annotated[int | None, typer.Option(min=0, help="Sets random_state.")] = None,
     log_dir: LogDir = None,
@@ -102,7 +106,9 @@ def train(
     first, and the model remembers how. The split "valid", where there is one, selects the model;
     "test" is never touched.
     """
-    _check_engine(engine)
+    from commonspace.disk import check_target
+
+    check_target(out, what="the model", marker="model.json")
     if (out / "model.json").exists() and not force:
         raise InputError(f"{out} holds a model. Name a new folder, or replace it with --force.")
     if settings is not None:
@@ -110,6 +116,7 @@ def train(
     else:
         method, found = method or "SDML", {}
     model = make_method(method, preset=preset, settings=set_ or [], seed=seed, found=found)
+    where = join_engine(engine, address)
     from commonspace.data import load_dataset
     from commonspace.store.models import save
 
@@ -117,9 +124,11 @@ def train(
     chosen = parse_list(modalities)
     if chosen is not None:
         splits = splits.select(chosen)
-    with encode_run(cache=cache, keep=cached, strict=strict, jobs=jobs) as encoding:
+    with encode_run(
+        cache=cache, keep=cached, strict=strict, jobs=jobs, engine=where, address=address
+    ) as encoding:
         learn, valid = learning_data(splits, split, encoder_specs(encoder), encoding)
-    run = _run(out, jobs, resume, log_dir)
+    run = _run(out, jobs, resume, log_dir, where, address)
     model.fit(learn, valid, run=run)
     save(model, out, replace=True)
     _remove_checkpoints(out)
@@ -134,7 +143,8 @@ def add_modality(
     split: Split = "train",
     encoder: Encoders = None,
     jobs: Jobs = None,
-    engine: Engine = "local",
+    engine: EngineName = "local",
+    address: Address = None,
     resume: Resume = True,
     log_dir: LogDir = None,
     cache: Cache = None,
@@ -144,14 +154,16 @@ def add_modality(
     json: Json = False,
 ) -> None:
     """Teach a model one more modality; what it knew keeps its bytes, unless it is Sequential."""
-    _check_engine(engine)
+    where = join_engine(engine, address)
     from commonspace.data import load_dataset
     from commonspace.store.models import load, save
     from commonspace.store.pipelines import modality_digests
 
     fitted = load(model)
     splits = load_dataset(data, root=data_root).select([modality])
-    with encode_run(cache=cache, keep=cached, strict=strict, jobs=jobs) as encoding:
+    with encode_run(
+        cache=cache, keep=cached, strict=strict, jobs=jobs, engine=where, address=address
+    ) as encoding:
         learn, valid = learning_data(splits, split, encoder_specs(encoder), encoding)
     before = modality_digests(model)
     part = learn[modality]
@@ -162,7 +174,7 @@ def add_modality(
         items=part.items,
         valid=None if valid is None else (valid.x(modality), valid.labels(modality)),
         encoder=part.encoder,
-        run=_run(model, jobs, resume, log_dir),
+        run=_run(model, jobs, resume, log_dir, where, address),
     )
     save(fitted, model)
     _remove_checkpoints(model)
@@ -207,18 +219,26 @@ def learning_data(
     return learn, encode_raw(valid.select(shared), specs, run=run) if shared else None
 
 
-def _check_engine(engine: str) -> None:
-    from commonspace.checks import check_one_of
-
-    check_one_of("--engine", engine, ("local",))
-
-
-def _run(folder: Path, jobs: int | None, resume: bool, log_dir: Path | None) -> Run:
+def _run(
+    folder: Path,
+    jobs: int | None,
+    resume: bool,
+    log_dir: Path | None,
+    engine: Engine,
+    address: str | None,
+) -> Run:
     from commonspace.training import Run
 
     if not resume:
         _remove_checkpoints(folder)
-    return Run(jobs=jobs, checkpoints=_checkpoints(folder), log_dir=log_dir, progress=is_terminal())
+    return Run(
+        jobs=jobs,
+        checkpoints=_checkpoints(folder),
+        log_dir=log_dir,
+        progress=is_terminal(),
+        engine=engine,
+        address=address,
+    )
 
 
 def _checkpoints(folder: Path) -> Path:

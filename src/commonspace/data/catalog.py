@@ -13,7 +13,7 @@ from commonspace.data.formats.media_folder import import_folder
 from commonspace.data.importers import import_file
 from commonspace.data.sets.entry import CatalogEntry, Layout
 from commonspace.data.sets.known import ENTRIES
-from commonspace.errors import NotFoundError
+from commonspace.errors import InputError, NotFoundError
 
 logger = logging.getLogger(__name__)
 
@@ -38,8 +38,10 @@ def load_dataset(name_or_path: str | Path, *, root: str | Path | None = None) ->
     Raises:
         NotFoundError: No such name or folder, or the files of that set are not here; the message
             says what to put where.
-        InputError: The files are not those of that set.
+        InputError: The files are not those of that set, or this is neither a name nor a path.
     """
+    if not isinstance(name_or_path, str | Path):
+        raise InputError(f"load_dataset: expected a name or a path, got {name_or_path!r}.")
     name = str(name_or_path)
     if name in CATALOG and not isinstance(name_or_path, Path):
         if Path(name).exists():

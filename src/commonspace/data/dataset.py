@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from commonspace.checks import as_ids, check_range, not_found
+from commonspace.checks import as_ids, check_mapping, check_names, check_range, not_found
 from commonspace.data.labels import Labels, concatenate_labels
 from commonspace.disk import sha256_bytes
 from commonspace.errors import InputError
@@ -84,8 +84,11 @@ class Dataset(Mapping[str, Modality]):
             encoders: Which encoder made the features of each modality, kept as it is.
 
         Raises:
-            InputError: Counts differ, ids repeat, labels of an unknown form.
+            InputError: Counts differ, ids repeat, labels of an unknown form, no mapping.
         """
+        check_mapping("x", x, example="{'image': array}")
+        if encoders is not None:
+            check_mapping("encoders", encoders, example="{'image': settings}")
         if not x:
             raise InputError("x: expected at least one modality, got none.")
         arrays = {str(name): _rows(name, value) for name, value in x.items()}
@@ -105,7 +108,7 @@ class Dataset(Mapping[str, Modality]):
     def __getitem__(self, modality: str) -> Modality:
         try:
             return self.parts[modality]
-        except KeyError:
+        except (KeyError, TypeError):
             raise not_found("modality", modality, self.parts) from None
 
     def __iter__(self) -> Iterator[str]:
@@ -146,15 +149,31 @@ class Dataset(Mapping[str, Modality]):
         return a[order].astype(np.int64), b[order].astype(np.int64)
 
     def select(self, modalities: Sequence[str]) -> Dataset:
-        """Return only the named modalities."""
+        """Return only the named modalities.
+
+        Raises:
+            InputError: Not a list of names.
+            NotFoundError: There is no modality of that name.
+        """
+        check_names("modalities", modalities)
         return Dataset({name: self[name] for name in modalities}, self.classes)
 
     def take(self, rows: Mapping[str, AnyArray]) -> Dataset:
-        """Return some rows of each modality (all of a modality that ``rows`` does not name)."""
-        taken = {
-            name: part.take(rows[name]) if name in rows else part
-            for name, part in self.parts.items()
-        }
+        """Return some rows of each modality (all of a modality that ``rows`` does not name).
+
+        Args:
+            rows: Row numbers, or one bool a row, of each modality.
+
+        Raises:
+            InputError: Not row numbers, or beyond the rows there are.
+            NotFoundError: There is no modality of that name.
+        """
+        taken = dict(self.parts)
+        for name, chosen in rows.items():
+            try:
+                taken[name] = self[name].take(chosen)
+            except IndexError as error:
+                raise InputError(f"rows of {name!r}: {error}.") from error
         return Dataset(taken, self.classes)
 
     def split(self, fraction: float, *, seed: int) -> tuple[Dataset, Dataset]:
@@ -180,6 +199,7 @@ class Dataset(Mapping[str, Modality]):
     def held_back(self, fraction: float, *, seed: int) -> dict[str, BoolArray]:
         """Return which rows of each modality `split` holds back."""
         check_range("fraction", fraction, low=0.0, high=1.0)
+        check_range("seed", seed, integer=True)
         return {name: _held_back(part, fraction, seed) for name, part in self.parts.items()}
 
     def with_classes(self, classes: Sequence[str]) -> Dataset:

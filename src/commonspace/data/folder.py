@@ -16,10 +16,17 @@ from pathlib import Path
 
 import numpy as np
 
-from commonspace.checks import not_found
+from commonspace.checks import check_names, not_found
 from commonspace.data.dataset import Dataset, Modality
 from commonspace.data.labels import Labels
-from commonspace.disk import check_file, read_array, read_json, write_array, write_json
+from commonspace.disk import (
+    check_file,
+    check_target,
+    read_array,
+    read_json,
+    write_array,
+    write_json,
+)
 from commonspace.errors import InputError, StorageError
 from commonspace.types import AnyArray, JsonDict
 
@@ -45,8 +52,11 @@ class Splits(Mapping[str, Dataset]):
     def __getitem__(self, split: str) -> Dataset:
         try:
             return self.parts[split]
-        except KeyError:
-            raise not_found("split", split, self.parts) from None
+        except (KeyError, TypeError):
+            first = next(iter(self.parts), "")
+            is_modality = split in self.modalities
+            hint = f"Choose a split first, as data[{first!r}][{split!r}]." if is_modality else ""
+            raise not_found("split", split, self.parts, hint=hint) from None
 
     def __iter__(self) -> Iterator[str]:
         return iter(self.parts)
@@ -68,7 +78,17 @@ class Splits(Mapping[str, Dataset]):
         return tuple(dict.fromkeys(name for part in self.parts.values() for name in part))
 
     def select(self, modalities: list[str] | tuple[str, ...]) -> Splits:
-        """Return only the named modalities of every split."""
+        """Return only the named modalities of every split.
+
+        Raises:
+            InputError: Not a list of names.
+            NotFoundError: No split has a modality of that name.
+        """
+        check_names("modalities", modalities)
+        if not modalities:
+            raise InputError(
+                f"modalities: expected some of {', '.join(self.modalities)}, got none."
+            )
         for name in modalities:
             if name not in self.modalities:
                 raise not_found("modality", name, self.modalities)
@@ -84,12 +104,12 @@ class Splits(Mapping[str, Dataset]):
         The manifest is written last, so a folder without one was never finished.
 
         Raises:
-            InputError: The folder holds something already; splits differ in their classes.
+            InputError: The folder holds something already, or is a file; splits differ in their
+                classes.
             StorageError: The disk refuses.
         """
         folder = Path(folder)
-        if folder.exists() and any(folder.iterdir()):
-            raise InputError(f"{folder} is not empty. Name a new folder, or remove this one first.")
+        check_target(folder, what="the data set")
         if len({part.classes for part in self.parts.values()}) != 1:
             raise InputError("splits: expected one list of classes, got different ones.")
         splits = {

@@ -9,7 +9,7 @@ from typing import Any, Literal
 import numpy as np
 from scipy import sparse
 
-from commonspace.checks import not_found
+from commonspace.checks import check_names, not_found
 from commonspace.errors import InputError
 from commonspace.types import AnyArray, BoolArray, Float32Array, IntArray
 
@@ -111,13 +111,7 @@ class Labels:
         if values.dtype.kind not in "fiub":
             raise InputError(f"{where}: expected numbers in a label matrix, got {values.dtype}.")
         weights = values.astype(np.float32)
-        if classes is None:
-            classes = tuple(str(k) for k in range(weights.shape[1]))
-        if weights.shape[1] != len(classes):
-            raise InputError(
-                f"{where}: expected one column for each of the {len(classes)} classes, got shape "
-                f"{weights.shape}."
-            )
+        classes = _classes_of_columns(weights.shape, classes, where)
         missing = np.isnan(weights)
         known: BoolArray = ~np.all(missing, axis=1) if classes else np.ones(len(weights), bool)
         weights[~known] = 0
@@ -135,13 +129,7 @@ class Labels:
         csr = sparse.csr_array(matrix, dtype=np.float32)
         csr.sum_duplicates()
         csr.eliminate_zeros()
-        if classes is None:
-            classes = tuple(str(k) for k in range(csr.shape[1]))
-        if csr.shape[1] != len(classes):
-            raise InputError(
-                f"{where}: expected one column for each of the {len(classes)} classes, got shape "
-                f"{csr.shape}."
-            )
+        classes = _classes_of_columns(csr.shape, classes, where)
         if not ((csr.data >= 0) & (csr.data <= 1)).all():
             raise InputError(f"{where}: expected weights in [0, 1] in a sparse label matrix.")
         return cls(csr, np.ones(csr.shape[0], bool), classes)
@@ -249,11 +237,25 @@ def concatenate_labels(parts: Sequence[Labels]) -> Labels:
 
 
 def _class_names(classes: Sequence[str]) -> tuple[str, ...]:
+    check_names("classes", classes)
     names = tuple(str(name) for name in classes)
     if len(set(names)) != len(names):
         twice = next(name for name in names if names.count(name) > 1)
         raise InputError(f"classes: {twice!r} is named twice. Class names must be unique.")
     return names
+
+
+def _classes_of_columns(
+    shape: tuple[int, ...], classes: tuple[str, ...] | None, where: str
+) -> tuple[str, ...]:
+    if classes is None:
+        return tuple(str(k) for k in range(shape[1]))
+    if shape[1] != len(classes):
+        raise InputError(
+            f"{where}: expected one column for each of the {len(classes)} classes, got shape "
+            f"{shape}."
+        )
+    return classes
 
 
 def _as_array(labels: Any, where: str) -> AnyArray:

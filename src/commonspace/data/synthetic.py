@@ -58,7 +58,7 @@ def make_dataset(
         ((28, 32), (12, 16))
     """
     widths = dict(dims) if dims is not None else {"image": 32, "text": 16}
-    _check(n_items, n_classes, widths, label_kind, noise, test_fraction)
+    _check(n_items, n_classes, widths, label_kind, noise, test_fraction, seed)
     rng = np.random.default_rng([seed, 1])
     centres = rng.normal(size=(n_classes, _LATENT)).astype(np.float32)
     x, labels, items = {}, {}, {}
@@ -84,7 +84,9 @@ def _check(
     label_kind: str,
     noise: float,
     test_fraction: float,
+    seed: int,
 ) -> None:
+    check_range("seed", seed, low=0, integer=True)
     check_range("n_classes", n_classes, low=2, integer=True)
     check_range("n_items", n_items, low=2 * n_classes, integer=True)
     check_one_of("label_kind", label_kind, ("single", "multi"))

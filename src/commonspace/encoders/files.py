@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Callable, Iterator, Sequence
+import socket
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,15 +14,17 @@ from typing import Any, Literal
 import numpy as np
 
 from commonspace.checks import check_one_of, check_range
+from commonspace.cluster import ENGINES, Engine, check_address, connect, each_call
 from commonspace.disk import sha256_bytes
 from commonspace.encoders.base import Encoder, identity, kept_encoder
 from commonspace.encoders.cache import FeatureCache, feature_key
-from commonspace.errors import InputError, MissingExtraError, StorageError
+from commonspace.errors import InputError, MissingExtraError, ServiceError, StorageError
 from commonspace.types import AnyArray, IntArray
 
 logger = logging.getLogger(__name__)
 
 _NAMED = 5  # broken items that a message names
+_TRIES = 1  # how often a cluster reads again what ended a worker
 
 
 @dataclass(frozen=True)
@@ -48,6 +51,9 @@ class EncodeRun:
         on_error: "raise" stops at the first broken item; "skip" leaves them out and goes on.
         progress: Called with the items done and their total.
         broken: Filled with the items that were left out.
+        engine: Where: in processes of this machine ("local"), or on a Ray cluster ("ray"), a task
+            a batch, as many at once as it has processors. Its nodes have to see the files.
+        address: Of the cluster, see `cluster.connect`.
     """
 
     cache: str | Path | None = None
@@ -56,8 +62,12 @@ class EncodeRun:
     on_error: Literal["raise", "skip"] = "raise"
     progress: Callable[[int, int], None] | None = None
     broken: list[Broken] = field(default_factory=list, compare=False)
+    engine: Engine = "local"
+    address: str | None = None
 
     def __post_init__(self) -> None:
+        check_one_of("engine", self.engine, ENGINES)
+        check_address(self.engine, self.address)
         check_range("jobs", self.jobs, low=1, integer=True)
         check_range("batch", self.batch, low=1, integer=True)
         check_one_of("on_error", self.on_error, ("raise", "skip"))
@@ -208,10 +218,15 @@ def _results(
 ) -> Iterator[_Result]:
     """Yield the batches as they are done, in any order."""
     batches = [wanted[start : start + run.batch] for start in range(0, len(wanted), run.batch)]
-    if run.jobs == 1 or len(batches) < 2:
+    here = run.jobs == 1 and run.engine == "local"
+    if here or len(batches) < 2:
         yield from (_encode_batch(encoder, batch) for batch in batches)
         return
     spec = json.dumps(identity(encoder))
+    if run.engine == "ray":
+        connect(run.address)
+        yield from _on_ray(spec, batches, files=encoder.modality_kind != "text")
+        return
     done: set[bytes] = set()
     try:
         for result in _in_processes(spec, batches, run.jobs):
@@ -237,7 +252,60 @@ def _one_by_one(spec: str, wanted: Sequence[tuple[bytes, Any]]) -> Iterator[_Res
             # Two, for with one process joblib works in this one.
             yield from _in_processes(spec, [[(key, item)]], jobs=2)
         except _died():
-            yield _Result((key,), (f"{_shown(item)}: the process that read it was ended.",))
+            yield _ended(key, item)
+
+
+def _ended(key: bytes, item: Any) -> _Result:
+    return _Result((key,), (f"{_shown(item)}: the process that read it was ended.",))
+
+
+def _on_ray(
+    spec: str, batches: Sequence[Sequence[tuple[bytes, Any]]], *, files: bool
+) -> Iterator[_Result]:
+    """Batches as on this machine, so that features are the same to the bit."""
+    lost: list[tuple[bytes, Any]] = []
+
+    def alone(number: int) -> _Result:
+        lost.extend(batches[number])
+        return _Result((), ())
+
+    def broken(number: int) -> _Result:
+        return _ended(*lost[number])
+
+    calls = _calls(spec, batches, files)
+    for _, result in each_call(_encode_on_node, calls, retries=_TRIES, when_lost=alone):
+        yield result
+    # Some of these items end the worker that reads them.
+    calls = _calls(spec, [[pair] for pair in lost], files)
+    for _, result in each_call(_encode_on_node, calls, retries=_TRIES, when_lost=broken):
+        yield result
+
+
+def _calls(
+    spec: str, batches: Iterable[Sequence[tuple[bytes, Any]]], files: bool
+) -> Iterator[dict[str, Any]]:
+    """What each call of `_encode_on_node` is given: whole paths, for workers stand elsewhere."""
+    for batch in batches:
+        whole = [
+            (key, str(Path(item).absolute()) if files and isinstance(item, str | Path) else item)
+            for key, item in batch
+        ]
+        present = [item for _, item in whole if isinstance(item, str) and Path(item).exists()]
+        yield {"spec": spec, "batch": whole, "present": present if files else []}
+
+
+def _encode_on_node(
+    spec: str, batch: Sequence[tuple[bytes, Any]], present: Sequence[str]
+) -> _Result:
+    """In a worker of a cluster, which has to see the files that the asking process sees."""
+    for path in present:
+        if not Path(path).exists():
+            raise ServiceError(
+                f"node {socket.gethostname()} of the Ray cluster does not see {path}, which is "
+                "there on this machine. Put the files where every node finds them under the same "
+                "path, such as a shared file system."
+            )
+    return _encode_elsewhere(spec, batch)
 
 
 def _died() -> type[Exception]:

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from commonspace.checks import as_features, not_found
+from commonspace.checks import as_features, check_names, check_range, not_found
 from commonspace.errors import InputError
 from commonspace.evaluation.engine import (
     DEFAULT_PROTOCOL,
@@ -20,7 +20,7 @@ from commonspace.evaluation.engine import (
 from commonspace.evaluation.gains import BYTES_PER_PAIR as GAIN_BYTES
 from commonspace.evaluation.gains import Gains, GradedScores, discounts, normalised
 from commonspace.evaluation.graded import expected_wap
-from commonspace.evaluation.protocol import Divisor, Protocol
+from commonspace.evaluation.protocol import Divisor, Protocol, check_protocol
 from commonspace.evaluation.ranking import QueryScores
 from commonspace.evaluation.relevance import Relevance
 from commonspace.evaluation.report import Report, Score
@@ -81,7 +81,9 @@ def evaluate(
             there is no direction to score.
         NotFoundError: ``data`` or ``model`` has no modality of that name.
     """
+    check_protocol(protocol)
     protocol = _override(protocol, k=k, divide_by=divide_by)
+    _check_model(model)
     names = chosen_modalities(data, modalities)
     directions = _directions(names, protocol)
     if gallery is not None:
@@ -143,6 +145,8 @@ def chance(
         [1] Bestgen. Exact expected average precision of the random baseline for system
             evaluation. Prague Bulletin of Mathematical Linguistics 2015.
     """
+    check_protocol(protocol)
+    check_range("seed", seed, low=0, integer=True)
     names = chosen_modalities(data, modalities)
     queries = {name: _labels(data[name], name) for name in names}
     items = queries if gallery is None else {name: _labels(gallery[name], name) for name in names}
@@ -254,7 +258,19 @@ def _override(protocol: Protocol, *, k: int | None, divide_by: Divisor | None) -
 
 
 def chosen_modalities(data: LabelledData, modalities: Sequence[str] | None) -> tuple[str, ...]:
-    """Return the modalities asked for, or all there are."""
+    """Return the modalities asked for, or all there are.
+
+    Raises:
+        InputError: Not labelled data, or not a list of names.
+        NotFoundError: There is no modality of that name.
+    """
+    if not hasattr(data, "modalities") or not hasattr(data, "classes"):
+        raise InputError(
+            f"data: expected a data set with labels, got {type(data).__name__}. Build one with "
+            "Dataset.from_arrays."
+        )
+    if modalities is not None:
+        check_names("modalities", modalities)
     names = tuple(data.modalities) if modalities is None else tuple(modalities)
     for name in names:
         if name not in data.modalities:
@@ -270,6 +286,14 @@ def _directions(names: tuple[str, ...], protocol: Protocol) -> list[tuple[str, s
             "Protocol(within=True) scores a modality against itself."
         )
     return pairs
+
+
+def _check_model(model: Any) -> None:
+    if not isinstance(model, SupportsTransform | Mapping):
+        raise InputError(
+            "model: expected something with transform(modality, x), or vectors by modality, got "
+            f"{type(model).__name__}. A stored model is read by commonspace.load."
+        )
 
 
 def _check_gallery(

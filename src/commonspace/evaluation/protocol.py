@@ -124,3 +124,12 @@ class Protocol:
                 f"protocol: unknown field {unknown[0]!r}. Was it written by a newer commonspace?"
             )
         return cls(**values)
+
+
+def check_protocol(protocol: Any) -> None:
+    """Raise `InputError` unless this is a protocol: the name of one is none."""
+    if not isinstance(protocol, Protocol):
+        raise InputError(
+            f"protocol: expected a Protocol, got {protocol!r}. Such as Protocol(k=50), or one of a "
+            "paper: Protocol.sdml()."
+        )

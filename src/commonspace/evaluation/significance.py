@@ -90,6 +90,7 @@ def bootstrap_interval(
         (0.5, 0.5)
     """
     check_range("n_bootstrap", n_bootstrap, low=1, integer=True)
+    check_range("seed", seed, low=0, integer=True)
     data = _vector(values)
     rng = np.random.default_rng(seed)
     means = [
@@ -125,6 +126,7 @@ def sign_flip_p(differences: FloatArray, *, n_resamples: int = 10_000, seed: int
         0.25
     """
     check_range("n_resamples", n_resamples, low=1, integer=True)
+    check_range("seed", seed, low=0, integer=True)
     data = _vector(differences)
     observed = abs(data.sum()) - 1e-12 * np.abs(data).sum()
     if len(data) <= _EXACT_UP_TO:

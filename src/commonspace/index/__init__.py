@@ -5,7 +5,7 @@
 
 from commonspace.index.base import Index, Neighbours
 from commonspace.index.binary import BinaryIndex
-from commonspace.index.choice import Wish, bytes_per_item, choose
+from commonspace.index.choice import MOST_READ, Wish, bytes_per_item, choose
 from commonspace.index.codes import CodesIndex, FastCodesIndex
 from commonspace.index.exact import ExactIndex
 from commonspace.index.factory import KINDS, make_index, read_index
@@ -17,6 +17,7 @@ from commonspace.index.vectors import Metric
 
 __all__ = [
     "KINDS",
+    "MOST_READ",
     "BinaryIndex",
     "CodesIndex",
     "ExactIndex",

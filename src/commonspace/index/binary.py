@@ -139,12 +139,19 @@ class BinaryIndex(SlotIndex):
     def _ranked(
         self, queries: Float32Array, slots: IntArray, k: int
     ) -> tuple[Float32Array, IntArray]:
-        n, dim = len(self._map), queries.shape[1]
-        rows = load_faiss().rev_swig_ptr(self._floats.get_xb(), n * dim).reshape(n, dim)
-        scores = np.matmul(rows[slots], queries[:, :, None])[:, :, 0]
-        scores[slots < 0] = -np.inf
+        faiss = load_faiss()
+        scores = np.empty(slots.shape, np.float32)  # of slot -1: minus infinity
+        faiss.fvec_inner_products_by_idx(
+            faiss.swig_ptr(scores),
+            faiss.swig_ptr(queries),
+            self._floats.get_xb(),
+            faiss.swig_ptr(slots),
+            queries.shape[1],
+            *slots.shape,
+        )
         order = np.argsort(-scores, axis=1, kind="stable")[:, :k]
-        return np.take_along_axis(scores, order, 1), np.take_along_axis(slots, order, 1)
+        rows = np.arange(len(order))[:, None]
+        return scores[rows, order], slots[rows, order]
 
     def _alive(self) -> Any:
         if self.n_dead and self._living is None:

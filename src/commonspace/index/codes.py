@@ -26,6 +26,9 @@ _MOST_ROWS = 20_000
 # Codes in a block of the fast scan, and where each of its first 16 stands in 16 bytes.
 _FAST_BLOCK = 32
 _FAST_ORDER = (0, 2, 4, 6, 8, 10, 12, 14, 1, 3, 5, 7, 9, 11, 13, 15)
+# Queries that share one way through the codes. FAISS takes 11; of a million codes of 32 bits 16 are
+# read 1.3 times as fast. (24 are not searched at all: seen with 1.15.1.)
+_TOGETHER = 16
 _STATE = ("D", "weight", "V", "rest")
 
 
@@ -195,6 +198,14 @@ class FastCodesIndex(CodesIndex):
 
     kind = "codes4"
     bits_per_word = 4
+
+    def _make(self) -> None:
+        super()._make()
+        self._ivf.qbs2 = _TOGETHER
+
+    def _take(self, arrays: dict[str, AnyArray], indexes: dict[str, Any]) -> None:
+        super()._take(arrays, indexes)
+        self._ivf.qbs2 = _TOGETHER  # of a file that was written before there was a number
 
     def _add_words(self, words: AnyArray, codes: UInt8Array, first: int) -> None:
         """Into the blocks themselves: FAISS would take vectors only, and look for their words.

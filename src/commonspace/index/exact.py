@@ -93,6 +93,7 @@ class ExactIndex(KeyedIndex):
         if self._flat is None:
             self._flat = load_faiss().IndexFlat(rows.shape[1], faiss_metric(self.metric))
             self.dim = rows.shape[1]
+        self._own_rows()
         self._flat.add(rows)
         self._map.append(new)
         self._longest = max(self._longest, float(norms.max(initial=0.0)))
@@ -135,7 +136,9 @@ class ExactIndex(KeyedIndex):
     def read(cls, path: Path, *, metric: Metric = "cosine", n_threads: int = 1) -> ExactIndex:
         """Read what `write` wrote.
 
-        The file does not tell "cosine" from "inner" (both are products), so the caller does.
+        The rows are a memory map of the file, shared by all who read it, until they are changed.
+        The file may be replaced or deleted meanwhile, but not be written into. It does not tell
+        "cosine" from "inner" (both are products), so the caller does.
 
         Raises:
             StorageError: Missing, damaged, or not an index of this kind and metric.
@@ -143,7 +146,7 @@ class ExactIndex(KeyedIndex):
         index = cls(metric, n_threads=n_threads)
         faiss = load_faiss()
         try:
-            mapped = faiss.read_index(str(path))
+            mapped = faiss.read_index(str(path), faiss.IO_FLAG_MMAP_IFC)
         except (RuntimeError, MemoryError) as error:
             raise StorageError(f"{path} is missing or damaged: FAISS cannot read it.") from error
         flat = faiss.downcast_index(mapped.index) if isinstance(mapped, faiss.IndexIDMap) else None
@@ -157,11 +160,21 @@ class ExactIndex(KeyedIndex):
         index._flat, index.dim = flat, int(flat.d)
         if len(index) != flat.ntotal:
             raise StorageError(f"{path} is damaged: {flat.ntotal} rows, {len(index)} keys.")
-        index._longest = float(row_lengths(index._rows()).max(initial=0.0))
+        if metric != "cosine":  # of which all rows are of length 1
+            index._longest = float(row_lengths(index._rows()).max(initial=0.0))
         return index
+
+    def _own_rows(self) -> None:
+        """Copy rows that are a map of the file, before they change."""
+        if not self._flat.codes.is_owned:
+            rows = self._rows()
+            mine = load_faiss().IndexFlat(rows.shape[1], faiss_metric(self.metric))
+            mine.add(rows)
+            self._flat = mine
 
     def _take_out(self, places: IntArray) -> None:
         """The last rows take the places of those that go, so that only these cost."""
+        self._own_rows()
         rows = self._rows()
         holes, movers = self._map.fill_from_end(places)
         rows[holes] = rows[movers]

@@ -8,7 +8,7 @@ import numpy as np
 
 from commonspace.checks import check_range
 from commonspace.index.lists import ListIndex
-from commonspace.index.vectors import Metric, faiss_metric, load_faiss
+from commonspace.index.vectors import Metric, as_queries, faiss_metric, load_faiss
 from commonspace.types import Float32Array
 
 # A query opens one list in this many, unless it is told.
@@ -44,6 +44,14 @@ class IVFIndex(ListIndex):
             check_range("n_lists", n_lists, low=1, high=1 << 20, integer=True)
         check_range("effort", effort, low=0, integer=True)
         self.n_lists, self.effort = n_lists, effort
+
+    def share_read(self, queries: Any) -> float:
+        """Share of all rows that a query reads, in the mean of some of shape (n, dim)."""
+        rows, _ = as_queries(queries, self.metric, self.dim)
+        lists = self._ivf.invlists
+        sizes = np.array([lists.list_size(at) for at in range(lists.nlist)])
+        opened = self._ivf.quantizer.search(rows, min(self.effort, lists.nlist))[1]
+        return float(sizes[opened].sum() / max(1, len(rows) * sizes.sum()))
 
     def _learn(self, rows: Float32Array, labels: Any, n_items: int) -> None:
         wanted = self.n_lists or int(4 * np.sqrt(n_items))

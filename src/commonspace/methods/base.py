@@ -5,19 +5,20 @@ from __future__ import annotations
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar, Self
 
 import numpy as np
-from scipy.sparse import issparse
 from sklearn.base import BaseEstimator
 from torch import nn
 
 from commonspace.checks import as_features, not_found
 from commonspace.data import Dataset, Labels, Modality, Splits
 from commonspace.errors import InputError, NotFittedError, UnsupportedError
+from commonspace.methods.joining import check_rows, labels_in_space
 from commonspace.space import Space
 from commonspace.training import History, Run
+from commonspace.training.run import as_run
 from commonspace.types import AnyArray, Float32Array, JsonDict
 
 
@@ -91,13 +92,14 @@ class Method(BaseEstimator, ABC):
             InputError: Features or labels are not what the method needs; the message says where.
         """
         train = self._check_train(train)
+        run = as_run(run)
         if valid is not None:
             valid = self._check_valid(train, valid)
         start = time.perf_counter()
         before = dict(vars(self))
         self.history_ = {}
         try:
-            self._fit(train, valid, run or Run())
+            self._fit(train, valid, run)
         except BaseException:  # what was learned earlier stays whole
             self.__dict__.clear()
             self.__dict__.update(before)
@@ -145,7 +147,7 @@ class Method(BaseEstimator, ABC):
     def n_features(self, modality: str) -> int:
         """How many features this modality had in `fit`."""
         self.check_fitted()
-        if modality not in self.inputs_:
+        if not isinstance(modality, str) or modality not in self.inputs_:
             raise not_found("modality", modality, self.inputs_)
         return self.inputs_[modality]
 
@@ -193,8 +195,12 @@ class Method(BaseEstimator, ABC):
             InputError: The name is taken, or features or labels are not what is needed.
         """
         self._check_can_add(modality)
+        run = as_run(run)
+        check_rows(modality, x, valid)
         start = time.perf_counter()
-        space, table = self._labels_in_space(labels, n=len(x))
+        space, table = labels_in_space(
+            self.space_, labels, n=len(x), can_add_classes=self.can_add_classes
+        )
         space = space.with_modalities([modality])
         data = Dataset.from_arrays({modality: x}, table, items=items, encoders={modality: encoder})
         part = self._check_part(modality, data)
@@ -203,7 +209,7 @@ class Method(BaseEstimator, ABC):
         if valid is not None:
             table = Labels.from_any(valid[1], classes=space.classes, where="valid labels")
             held = self._check_valid(train, Dataset.from_arrays({modality: valid[0]}, table))
-        self._add(modality, train, held, space, run or Run())
+        self._add(modality, train, held, space, run)
         self.space_ = space
         self.inputs_[modality] = int(part.x.shape[1])
         self.encoders_[modality] = encoder
@@ -220,26 +226,13 @@ class Method(BaseEstimator, ABC):
                 "fit again with all of them, or use SDML."
             )
         self.check_fitted()
+        if not isinstance(modality, str) or not modality:
+            raise InputError(f"modality: expected a name, got {modality!r}.")
         if modality in self.inputs_:
             raise InputError(
                 f"modality {modality!r} is there already. Stored vectors of it would go stale; "
                 "to replace it, fit a new model on the same space and encode again."
             )
-
-    def _labels_in_space(self, labels: Any, n: int) -> tuple[Space, Labels]:
-        """Read the labels of a new modality; names that are new extend the space."""
-        if labels is None:
-            return self.space_, Labels.unknown(n, self.space_.classes)
-        if isinstance(labels, Labels) and self.can_add_classes:
-            space = self.space_.with_classes(labels.classes)
-            return space, labels.with_classes(space.classes)
-        plain = isinstance(labels, np.ndarray | Labels) or issparse(labels)
-        values = labels if plain else list(labels)
-        if self.can_add_classes and not plain and any(isinstance(v, str) for v in values):
-            return self._labels_in_space(Labels.from_any(values), n)
-        if self.can_add_classes and isinstance(values, np.ndarray) and values.dtype.kind in "UO":
-            return self._labels_in_space(Labels.from_any(values), n)
-        return self.space_, Labels.from_any(values, classes=self.space_.classes)
 
     def state(self) -> MethodState:
         """What was learned, as plain arrays and JSON."""
@@ -247,7 +240,13 @@ class Method(BaseEstimator, ABC):
         return self._state()
 
     def restore(self, state: MethodState, *, space: Space, meta: Mapping[str, Any]) -> Self:
-        """Take over what `state` returned: the model answers as before, to the bit."""
+        """Take over what `state` returned: the model answers as before, to the bit.
+
+        Args:
+            state: What was learned.
+            space: The model's space.
+            meta: The attributes inputs, encoders, history and training, by name.
+        """
         self.space_ = space
         self.inputs_ = dict(meta["inputs"])
         self.encoders_ = dict(meta["encoders"])
@@ -309,9 +308,7 @@ class Method(BaseEstimator, ABC):
             raise InputError(f"{name} learns from labels, and no row of any modality has one.")
         return Dataset(checked, train.classes)
 
-    def _check_part(self, modality: str, data: Dataset, n_features: int | None = None) -> Any:
-        from dataclasses import replace
-
+    def _check_part(self, modality: str, data: Dataset, n_features: int | None = None) -> Modality:
         part = data[modality]
         x = self._read(modality, part.x, n_features)
         if not len(x):
@@ -339,57 +336,6 @@ class Method(BaseEstimator, ABC):
 
 
 TINY = 1e-37  # a smaller spread has no reciprocal in float32: the feature counts as constant
-
-
-class PartwiseMethod(Method):
-    """A method that solves each modality on its own, in closed form or nearly so.
-
-    A subclass makes the space and solves one part; the arrays it returns are all that is kept.
-    """
-
-    can_add_modality: ClassVar[bool] = True
-
-    parts_: dict[str, dict[str, AnyArray]]
-
-    def _fit(self, train: Dataset, valid: Dataset | None, run: Run) -> None:
-        self._check_arguments()
-        space = self._make_space(train.classes)
-        data = train.with_classes(space.classes)
-        several = train.label_kind != "single"
-        self.parts_ = {name: self._solve(name, part, several) for name, part in data.items()}
-        self.space_ = space.with_modalities(train)
-
-    def _add(
-        self, modality: str, train: Dataset, valid: Dataset | None, space: Space, run: Run
-    ) -> None:
-        several = train.label_kind != "single" or any("several" in p for p in self.parts_.values())
-        self.parts_[modality] = self._solve(modality, train[modality], several)
-
-    def _labelled_rows(self, name: str, part: Modality) -> AnyArray:
-        rows = np.flatnonzero(part.labels.labelled)
-        if not len(rows):
-            raise InputError(
-                f"modality {name!r}: {type(self).__name__} learns from labels, and no row has one."
-            )
-        return rows
-
-    def _state(self) -> MethodState:
-        return MethodState({name: PartState(dict(part)) for name, part in self.parts_.items()})
-
-    def _restore(self, state: MethodState) -> None:
-        self.parts_ = {name: part.arrays for name, part in state.parts.items()}
-
-    @abstractmethod
-    def _check_arguments(self) -> None:
-        """Raise `InputError` for an argument out of range."""
-
-    @abstractmethod
-    def _make_space(self, classes: tuple[str, ...]) -> Space:
-        """The common space for these classes."""
-
-    @abstractmethod
-    def _solve(self, name: str, part: Modality, several: bool) -> dict[str, AnyArray]:
-        """Learn one modality; with ``several``, keep an array of that name."""
 
 
 def standardization(x_ND: Float32Array) -> tuple[Float32Array, Float32Array]:

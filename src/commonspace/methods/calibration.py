@@ -23,6 +23,11 @@ def fit_temperature(logits_NC: FloatArray, y_NC: FloatArray, *, several: bool) -
     """Return the T > 0 for which logits / T are best calibrated on these rows [1].
 
     1 without rows.
+
+    Args:
+        logits_NC: One logit a class.
+        y_NC: Label weights.
+        several: Whether every class is a yes-or-no of its own.
     """
 
     def cost(log_t: float) -> float:
@@ -38,12 +43,23 @@ def calibrated_error(logits_NC: FloatArray, y_NC: FloatArray, *, several: bool) 
     """Mean squared error (Brier score) of the posteriors at their `fit_temperature`.
 
     NaN without rows.
+
+    Args:
+        logits_NC: One logit a class.
+        y_NC: Label weights.
+        several: Whether every class is a yes-or-no of its own.
     """
     if not len(y_NC):
         return float("nan")
+    return float(calibrated_errors(logits_NC, y_NC, several=several).mean())
+
+
+def calibrated_errors(logits_NC: FloatArray, y_NC: FloatArray, *, several: bool) -> FloatArray:
+    """Squared error of each row's posteriors at the `fit_temperature` of all, shape (n,)."""
     q_NC = posterior(logits_NC / fit_temperature(logits_NC, y_NC, several=several), several=several)
     target_NC = y_NC if several else _shares(y_NC)
-    return float(np.square(q_NC - target_NC).sum(axis=1).mean())
+    errors: FloatArray = np.square(q_NC - target_NC).sum(axis=1)
+    return errors
 
 
 def posterior(logits_NC: FloatArray, *, several: bool) -> FloatArray:

@@ -19,33 +19,25 @@ import numpy as np
 from torch import nn
 
 from commonspace.data import Dataset, Modality
-from commonspace.errors import InputError, UnsupportedError
+from commonspace.errors import UnsupportedError
 from commonspace.methods.base import Method, MethodState, PartState
 from commonspace.methods.jobs import arrays_of, digest_of, learned_digest
+from commonspace.methods.msdmml_job import check_attraction, make_job, similarity
 from commonspace.methods.msdmml_settings import (
-    BACKBONE_RATE,
     RATE,
     as_pixel_rows,
     check_branches,
     check_pictures,
     check_settings,
     names_without_modality,
-    picture_options,
 )
-from commonspace.methods.msdmml_training import (
-    backbone_of,
-    embed,
-    fit_branches,
-    restore_branch,
-)
-from commonspace.methods.parts import Part, item_ids, labelled_part
+from commonspace.methods.msdmml_training import embed, fit_branches, restore_branch
+from commonspace.methods.parts import Part
 from commonspace.space import Space
 from commonspace.training import Run, run_all
 from commonspace.types import AnyArray, Float32Array, JsonDict
 
 logger = logging.getLogger(__name__)
-
-LAMBDAS = {"inter": (1.0, 0.0, 0.0), "intra": (0.0, 0.5, 0.5)}
 
 
 class MSDMML(Method):
@@ -62,7 +54,7 @@ class MSDMML(Method):
     the proportion of λ2 for the first to λ3 for each other one.
 
     The default standardises its inputs and regularises; `MSDMML.paper` sets everything as
-    published, and `MSDMML.bin` is the ablation without degrees of similarity.
+    published, and `MSDMML.bin`, `inter` and `intra` are its ablations.
 
     Args:
         dim: Dimensions of the common space.
@@ -217,6 +209,16 @@ class MSDMML(Method):
         """The ablation of section 4.5: similarity is yes or no."""
         return cls(**{"ablation": "bin", **changes})
 
+    @classmethod
+    def inter(cls, **changes: Any) -> Self:
+        """The ablation of section 4.5: pairs of different modalities alone."""
+        return cls(**{"ablation": "inter", **changes})
+
+    @classmethod
+    def intra(cls, **changes: Any) -> Self:
+        """The ablation of section 4.5: pairs within each modality alone."""
+        return cls(**{"ablation": "intra", **changes})
+
     def _fit(self, train: Dataset, valid: Dataset | None, run: Run) -> None:
         check_settings(self)
         absent = names_without_modality(self, train.modalities)
@@ -225,8 +227,8 @@ class MSDMML(Method):
         if valid is None and self.validation_fraction > 0:
             train, valid = train.split(self.validation_fraction, seed=self.random_state)
         several = train.label_kind != "single"
-        job = self._job("joint", train, valid, several)
-        _check_attraction(job)
+        job = make_job(self, "joint", train, valid, several)
+        check_attraction(job)
         networks, history = self._train(job, train, valid, run)
         self.networks_, self.options_ = networks, job["options"]
         self.history_ = dict.fromkeys(networks, history)
@@ -250,7 +252,7 @@ class MSDMML(Method):
         self._check_anchors(modality)
         if valid is None and self.validation_fraction > 0:
             train, valid = train.split(self.validation_fraction, seed=self.random_state)
-        job = self._job(modality, train, valid, self.several_)
+        job = make_job(self, modality, train, valid, self.several_)
         rows = np.arange(len(self.anchors_["vectors"]))
         job["anchors"] = Part(self.anchors_["vectors"], self.anchors_["labels"], -1 - rows)
         networks, history = self._train(job, train, valid, run, self.space_.fingerprint)
@@ -264,74 +266,11 @@ class MSDMML(Method):
                 f"modality {modality!r}: this MSDMML keeps no vectors to train a new branch "
                 "against (anchors=0). Fit again with all modalities, or with anchors."
             )
-        if self._similarity(self.several_) == "item":
+        if similarity(self, self.several_) == "item":
             raise UnsupportedError(
                 f"modality {modality!r}: with single labels and ablation='bin' only pairs of one "
                 "item attract, and the vectors kept have none. Fit again with all modalities."
             )
-
-    def _job(
-        self, name: str, train: Dataset, valid: Dataset | None, several: bool
-    ) -> dict[str, Any]:
-        held = {} if valid is None else dict(valid)
-        known = item_ids(train, valid)
-        parts = {modality: _labelled(modality, part, known) for modality, part in train.items()}
-        return {
-            "name": name,
-            "parts": parts,
-            "valid": {
-                m: labelled_part(p, known) for m, p in held.items() if p.labels.labelled.any()
-            },
-            "anchors": None,
-            "options": {m: self._network_options(m, part.x) for m, part in parts.items()},
-            "rates": self._rates(list(parts)),
-            "similarity": self._similarity(several),
-            "members": int(self.members),
-            "alpha": float(self.alpha),
-            "beta": float(self.beta),
-            "margin": float(self.margin),
-            "lambdas": LAMBDAS.get(self.ablation or "", tuple(map(float, self.lambdas))),
-            "reduction": self.reduction,
-            "epochs": self.epochs,
-            "effort": float(self.effort),
-            "batch_size": self.batch_size,
-            "betas": tuple(self.betas),
-            "weight_decay": float(self.weight_decay),
-            "schedule": self.schedule,
-            "seed": int(self.random_state),
-        }
-
-    def _network_options(self, modality: str, x: AnyArray) -> JsonDict:
-        options: JsonDict = {
-            "hidden": [int(width) for width in self.hidden],
-            "dim": int(self.dim),
-            "members": int(self.members),
-            "final_relu": bool(self.final_relu),
-            "init_std": self.init_std,
-            "standardize": bool(self.standardize),
-            "batch_norm": bool(self.batch_norm),
-            "input_dropout": float(self.input_dropout),
-            "dropout": float(self.dropout),
-        }
-        branch = (self.branches or {}).get(modality)
-        return (
-            options
-            if branch is None
-            else {**options, "picture": picture_options(modality, branch, x)}
-        )
-
-    def _rates(self, modalities: Sequence[str]) -> dict[str, float]:
-        """Of each branch, and of the backbone of each that has one."""
-        rates = self.learning_rate
-        out = {}
-        for name in modalities:
-            rate = rates.get(name, rates.get("*", RATE)) if isinstance(rates, Mapping) else rates
-            out[name] = float(rate)
-            branch = (self.branches or {}).get(name)
-            if branch is not None:
-                slow = min(BACKBONE_RATE, out[name])
-                out[backbone_of(name)] = float(branch.get("learning_rate", slow))
-        return out
 
     def _read(self, modality: str, x: Any, n_features: int | None) -> AnyArray:
         """Pixels stay bytes; they would take four times the memory as numbers."""
@@ -346,11 +285,6 @@ class MSDMML(Method):
             check_pictures(modality, data[modality].x, self.branches, present)
         part: Modality = super()._check_part(modality, data, n_features)
         return part
-
-    def _similarity(self, several: bool) -> str:
-        if self.ablation != "bin":
-            return "graded"
-        return "shared" if several else "item"
 
     def _choose_anchors(self, parts: Mapping[str, Part], train: Dataset) -> dict[str, AnyArray]:
         """Vectors of seeded training rows, the same number of each modality."""
@@ -399,26 +333,6 @@ class MSDMML(Method):
             self.networks_[name] = restore_branch(
                 self.inputs_[name], part.info["network"], part.arrays
             )
-
-
-def _check_attraction(job: Mapping[str, Any]) -> None:
-    """Raise `InputError` where only pairs of one item attract, and no item is there twice."""
-    items = np.concatenate([part.items for part in job["parts"].values()])
-    if job["similarity"] == "item" and len(np.unique(items)) == len(items):
-        raise InputError(
-            "ablation='bin' with single labels draws an item only to its counterpart in another "
-            "modality, and no labelled item is in two of them: nothing would attract. Give the "
-            "rows that show one item the same id, or take another ablation."
-        )
-
-
-def _labelled(name: str, part: Modality, known: AnyArray) -> Part:
-    if not part.labels.labelled.any():
-        raise InputError(
-            f"modality {name!r}: MSDMML learns from labels, and none of its {len(part)} rows has "
-            "one. Label some rows, or leave the modality out."
-        )
-    return labelled_part(part, known)
 
 
 def _no_rows(data: Dataset) -> Float32Array:

@@ -31,7 +31,14 @@ from commonspace.disk import sha256_bytes
 from commonspace.errors import InputError
 from commonspace.methods.base import Method, MethodState, PartState
 from commonspace.methods.jobs import arrays_of, identity, in_blocks, with_arrays
-from commonspace.methods.sdml_training import build, fit_jointly, fit_network
+from commonspace.methods.sdml_training import (
+    assemble,
+    build,
+    count_to_use,
+    fit_jointly,
+    fit_network,
+    trainings_of,
+)
 from commonspace.space import Space
 from commonspace.training import Run, derive_seed, run_all
 from commonspace.types import BoolArray, Float32Array, JsonDict
@@ -50,8 +57,8 @@ class SDML(Method):
     The default, ``variant="posterior"``, learns what the paper's ``Pᵀh ≈ y`` asks for in the form
     that ranks best: ``Pᵀz`` is the calibrated posterior of the classes, so that the inner product
     of two vectors is the probability of a match; `PosteriorEncoder` has the formula. Each modality
-    averages a few networks, strongly and lightly regularised ones; each is selected and calibrated
-    on rows that it has not seen.
+    averages a few networks, strongly and lightly regularised ones, each selected and calibrated on
+    rows that it has not seen, and a kernel machine that validates by leaving one out.
 
     The published objective, for features x, labels y, encoder output h, decoder output x̂::
 
@@ -82,6 +89,10 @@ class SDML(Method):
         learning_rate: Of Adam; one number, or one a modality with "*" for all others.
         betas: Of Adam.
         members: Networks of each regularisation ("posterior"), averaged.
+        regularization: "both", or networks of the "strong" or of the "light" one alone: with
+            ``members=1``, one network a modality.
+        landmarks: Training rows at most, per modality, that the kernel machine beside the networks
+            compares items with ("posterior"); the model holds them. 0 does without.
         validation_fraction: Share of the training rows held back for model selection and
             calibration when `fit` gets no validation set; 0 holds none back. Each network of
             "posterior" holds back other rows, so that every row trains most of them.
@@ -93,7 +104,8 @@ class SDML(Method):
         networks_: The trained encoder of each modality.
 
     Differs from the paper: the last epoch is replaced by the one with the smallest supervised loss
-    on validation data, as in the released code; a batch without labels has supervised term 0.
+    on validation data, as in the released code ("posterior": only where that is smaller by more
+    than a standard error); a batch without labels has supervised term 0.
 
     Example:
         >>> data = Dataset.from_arrays(
@@ -126,6 +138,8 @@ class SDML(Method):
         learning_rate: float | Mapping[str, float] = 2e-3,
         betas: tuple[float, float] = (0.9, 0.99),
         members: int = 2,
+        regularization: Literal["both", "strong", "light"] = "both",
+        landmarks: int = 1024,
         validation_fraction: float = 0.1,
         space: Space | None = None,
         random_state: int = 0,
@@ -145,6 +159,8 @@ class SDML(Method):
         self.learning_rate = learning_rate
         self.betas = betas
         self.members = members
+        self.regularization = regularization
+        self.landmarks = landmarks
         self.validation_fraction = validation_fraction
         self.space = space
         self.random_state = random_state
@@ -193,11 +209,18 @@ class SDML(Method):
         self.options_ = {name: job["options"] for name, job in jobs.items()}
 
     def _fit_apart(self, jobs: dict[str, JsonDict], run: Run) -> dict[str, Any]:
-        calls = {
-            name: {"job": job, "checkpoint": run.checkpoint(name, _digest(run, [job]))}
-            for name, job in jobs.items()
+        apart = {name: trainings_of(job) for name, job in jobs.items()}
+        calls, bars = {}, {}
+        for name, trainings in apart.items():
+            digest = _digest(run, [jobs[name]])
+            for key, job in trainings.items():
+                calls[key] = {"job": job, "checkpoint": run.checkpoint(key, f"{digest} {key}")}
+                bars[key] = name
+        done = run_all(fit_network, calls, run, epochs=self.epochs or 1, bars=bars)
+        return {
+            name: assemble(jobs[name], {key: done[key] for key in trainings})
+            for name, trainings in apart.items()
         }
-        return run_all(fit_network, calls, run, epochs=self.epochs or 1)
 
     def _fit_jointly(self, jobs: dict[str, JsonDict], run: Run) -> tuple[dict[str, Any], Any]:
         parts = list(jobs.values())
@@ -236,9 +259,14 @@ class SDML(Method):
             train.held_back(
                 self.validation_fraction, seed=derive_seed(self.random_state, "held back", key)
             )
-            for key in _experts(self.members)
+            for key in self._experts()
         ]
         return {name: np.stack([mask[name] for mask in masks]) for name in train}
+
+    def _experts(self) -> dict[str, JsonDict]:
+        """Regularisation of each network of a modality."""
+        keys = EXPERTS if self.regularization == "both" else (self.regularization,)
+        return {f"{key}{i}": EXPERTS[key] for i in range(self.members) for key in keys}
 
     def _job(
         self,
@@ -252,6 +280,8 @@ class SDML(Method):
         rates = self.learning_rate
         rate = rates.get(name, rates.get("*", 2e-3)) if isinstance(rates, Mapping) else rates
         options = self._network_options(name, space, several)
+        if "experts" in options:
+            options["landmarks"] = min(self.landmarks, count_to_use(part.labels, several))
         if self.variant == "posterior" and not part.labels.labelled.any():
             raise InputError(
                 f"modality {name!r}: SDML learns from labels, and none of its {len(part)} rows "
@@ -284,7 +314,7 @@ class SDML(Method):
             "n_classes": space.n_classes,
         }
         if self.variant == "posterior":
-            own, experts = list(space.place(name)), _experts(self.members)
+            own, experts = list(space.place(name)), self._experts()
             return {**shared, "several": several, "own": own, "experts": experts}
         code = self.variant == "code"
         return {
@@ -302,6 +332,8 @@ class SDML(Method):
         check_one_of("variant", self.variant, ("posterior", "code", "paper"))
         check_range("effort", self.effort, low=0.01, high=100)
         check_range("members", self.members, low=1, high=64, integer=True)
+        check_one_of("regularization", self.regularization, ("both", *EXPERTS))
+        check_range("landmarks", self.landmarks, low=0, integer=True)
         check_flag("standardize", self.standardize)
         for name in ("normalize_encoder", "normalize_decoder", "squared"):
             if getattr(self, name) is not None:
@@ -341,10 +373,6 @@ class SDML(Method):
             basis = _basis(self.space_, options["n_classes"])
             network = build(self.inputs_[name], options, basis)
             self.networks_[name] = with_arrays(network, part.arrays)
-
-
-def _experts(members: int) -> dict[str, JsonDict]:
-    return {f"{key}{i}": EXPERTS[key] for i in range(members) for key in EXPERTS}
 
 
 def _basis(space: Space, n_classes: int) -> Float32Array:

@@ -14,14 +14,16 @@ import torch
 from scipy import sparse
 from torch import Tensor, nn
 
-from commonspace.methods.calibration import calibrated_error, fit_temperature
+from commonspace.data import Labels
+from commonspace.methods.calibration import calibrated_error, calibrated_errors, fit_temperature
 from commonspace.methods.jobs import FORWARD_ROWS, as_tensor, passes_for, set_scaling
-from commonspace.networks import PosteriorEncoder, SupervisedAutoencoder
+from commonspace.methods.kernel_machine import TAUGHT, evenly, solve_kernel_machine
+from commonspace.networks import KernelMachine, PosteriorEncoder, SupervisedAutoencoder
 from commonspace.objectives import log_loss, reconstruction_loss, supervised_loss
 from commonspace.training import History, Settings, compute_settings, derive_seed, train
 from commonspace.training.checkpoint import Checkpoint
 from commonspace.training.loop import Callback, Networks, Rows
-from commonspace.types import AnyArray, BoolArray, Float32Array, FloatArray, JsonDict
+from commonspace.types import AnyArray, BoolArray, Float32Array, FloatArray, IntArray, JsonDict
 
 STEPS, PASSES, PASSES_AT_1024 = (300, 6000), (15, 50), 20  # fewest and most of each
 COMPONENT_ROWS = 1024  # are enough to find a few dozen principal components
@@ -41,6 +43,10 @@ class Part(Protocol):
 
     def validate(self) -> Mapping[str, float]:
         """Validation loss of each network, NaN without validation rows."""
+        ...
+
+    def row_losses(self) -> Mapping[str, FloatArray]:
+        """See `Doubting`; nothing where the best epoch is taken as it is."""
         ...
 
     def finish(self) -> nn.Module:
@@ -68,6 +74,10 @@ class PartsTask:
     def validate(self) -> Mapping[str, float]:
         """Of every network of every part."""
         return {key: value for part in self.parts for key, value in part.validate().items()}
+
+    def row_losses(self) -> Mapping[str, FloatArray]:
+        """Of every network of every part that doubts."""
+        return {key: value for part in self.parts for key, value in part.row_losses().items()}
 
 
 class AutoencoderPart:
@@ -110,6 +120,10 @@ class AutoencoderPart:
         n = len(self.valid_x)
         return {self.name: total / n if n else float("nan")}
 
+    def row_losses(self) -> Mapping[str, FloatArray]:
+        """None: the best epoch is kept, as released."""
+        return {}
+
     def finish(self) -> nn.Module:
         """The autoencoder; called as a function it encodes."""
         return self.network
@@ -130,7 +144,7 @@ class PosteriorPart:
         self.name, self.rate = job["name"], job["rate"]
         self.several = bool(options["several"])
         self.x, self.labels = job["x"], job["labels"]
-        self.use = job["known"] if self.several else _has_label(self.labels)
+        self.use = _to_use(job)
         use = job["valid_known"] if self.several else None
         self.valid_x, self.valid_labels = _labelled(job["valid_x"], job["valid_labels"], use)
         with torch.random.fork_rng(devices=[]):
@@ -143,10 +157,7 @@ class PosteriorPart:
         }
         rows_of = [] if held is None else [np.flatnonzero(mask & self.use) for mask in held]
         self.held = dict(zip(self.networks, rows_of, strict=False))
-        self.rows = {
-            key: np.setdiff1d(np.flatnonzero(self.use), self.held.get(key, ()))
-            for key in self.networks
-        }
+        self.rows = dict(zip(self.networks, _rows_to_learn(job), strict=True))
         self.n_rows = {key: len(rows) for key, rows in self.rows.items()}
 
     def loss(self, rows: Rows) -> Tensor:
@@ -173,8 +184,16 @@ class PosteriorPart:
             for key, logits, y in self._validation()
         }
 
+    def row_losses(self) -> Mapping[str, FloatArray]:
+        """What `validate` takes the mean of."""
+        return {
+            key: calibrated_errors(logits, y, several=self.several)
+            for key, logits, y in self._validation()
+            if len(y)
+        }
+
     def finish(self) -> nn.Module:
-        """Calibrate the experts, and find the principal components."""
+        """Calibrate the experts, find the principal components and solve the kernel machine."""
         encoder = self.encoder
         squared = self.labels[np.flatnonzero(self.use)].power(2).sum(axis=1)
         encoder.length.fill_(max(1.0, float(np.mean(squared))))
@@ -185,9 +204,19 @@ class PosteriorPart:
             ]
         encoder.temperature.copy_(torch.tensor(temperatures))
         if encoder.components.numel():
-            some = np.linspace(0, len(self.x) - 1, min(len(self.x), COMPONENT_ROWS)).astype(int)
+            some = evenly(len(self.x), COMPONENT_ROWS)
             encoder.set_components(encoder.standardized(as_tensor(self.x[some])))
+        if encoder.kernel is not None:
+            with torch.inference_mode():
+                self._solve(encoder.kernel)
         return encoder
+
+    def _solve(self, kernel: KernelMachine) -> None:
+        """On all rows, for it holds none back."""
+        rows = np.flatnonzero(self.use)
+        rows = rows[evenly(len(rows), TAUGHT)]
+        scaled = self.encoder.standardized(as_tensor(self.x[rows]))
+        solve_kernel_machine(kernel, scaled, self.labels[rows])
 
     def _validation(self) -> Iterator[tuple[str, FloatArray, FloatArray]]:
         """Of each expert: its key, and logits and labels of its validation rows."""
@@ -201,16 +230,73 @@ class PosteriorPart:
             yield key, logits.double().numpy(), labels.toarray().astype(np.float64)
 
 
+def trainings_of(job: Mapping[str, Any]) -> dict[str, JsonDict]:
+    """The trainings of one modality that need nothing of each other, by name.
+
+    One for each network of the default recipe, with a seed and held-back rows of its own and the
+    passes and batches of all. The first also finds what the networks share, see `assemble`.
+    """
+    experts = job["options"].get("experts")
+    if experts is None:
+        return {job["name"]: dict(job)}
+    settings = settings_for(job, max(map(len, _rows_to_learn(job))))
+    out: dict[str, JsonDict] = {}
+    for number, (key, expert) in enumerate(experts.items()):
+        alone = {} if number == 0 else {"own": [0, 0], "landmarks": 0}
+        out[f"{job['name']}/{key}"] = {
+            **job,
+            "options": {**job["options"], "experts": {key: expert}, **alone},
+            "held": None if job["held"] is None else job["held"][number : number + 1],
+            "epochs": settings.epochs,
+            "batch_size": settings.batch_size,
+            "seed": derive_seed(job["seed"], key),
+        }
+    return out
+
+
+def assemble(
+    job: Mapping[str, Any], done: Mapping[str, tuple[nn.Module, History]]
+) -> tuple[nn.Module, History]:
+    """Put what `fit_network` made of each of `trainings_of` a modality together."""
+    if "experts" not in job["options"]:
+        return next(iter(done.values()))
+    networks = [network for network, _ in done.values()]
+    state = networks[0].state_dict()
+    for network in networks[1:]:
+        experts = network.state_dict().items()
+        state |= {key: value for key, value in experts if key.startswith("experts.")}
+    state["temperature"] = torch.cat([network.state_dict()["temperature"] for network in networks])
+    encoder: nn.Module = build(job["x"].shape[1], job["options"], job["basis"])
+    encoder.load_state_dict(state)
+    return encoder.eval(), _of_all({key: history for key, (_, history) in done.items()})
+
+
+def _of_all(histories: Mapping[str, History]) -> History:
+    """One history of trainings side by side, as if they were one."""
+    out = []
+    for rows in zip(*histories.values(), strict=True):
+        row = {"epoch": rows[0]["epoch"], "train_loss": sum(each["train_loss"] for each in rows)}
+        measured = {
+            key: each["valid_loss"]
+            for key, each in zip(histories, rows, strict=True)
+            if "valid_loss" in each
+        }
+        if measured:
+            row["valid_loss"] = sum(measured.values()) / len(measured)
+        out.append(row | {f"valid_loss/{key}": value for key, value in measured.items()})
+    return out
+
+
 def fit_network(
     *, job: Mapping[str, Any], checkpoint: Checkpoint | None, callbacks: Sequence[Callback] = ()
 ) -> tuple[nn.Module, History]:
-    """Train one modality alone; runs in a worker process."""
+    """Train one of `trainings_of` a modality alone; runs in a worker process."""
     with compute_settings():
         part = make_part(job)
     history = train(
         PartsTask([part]),
         settings_for(job, max(part.n_rows.values())),
-        name=part.name,
+        name=next(iter(part.networks)),
         seed=job["seed"],
         checkpoint=checkpoint,
         callbacks=callbacks,
@@ -262,6 +348,7 @@ def build(n_features: int, options: JsonDict, basis: Float32Array) -> Any:
             n_classes=options["n_classes"],
             several=options["several"],
             own=options["own"],
+            landmarks=options.get("landmarks", 0),
         )
     scaling = np.zeros(n_features, np.float32), np.ones(n_features, np.float32)
     return SupervisedAutoencoder(
@@ -317,6 +404,25 @@ def _labelled(
         return np.empty((0, 1), np.float32), sparse.csr_array((0, 1), dtype=np.float32)
     rows = np.flatnonzero(_has_label(labels) if use is None else use)
     return x[rows], labels[rows]
+
+
+def _to_use(job: Mapping[str, Any]) -> AnyArray:
+    """Which rows carry what is learned: a label, or of several labels perhaps none."""
+    return job["known"] if job["options"]["several"] else _has_label(job["labels"])
+
+
+def count_to_use(labels: Labels, several: bool) -> int:
+    """How many rows of a modality the default recipe learns from."""
+    return int((labels.known if several else labels.labelled).sum())
+
+
+def _rows_to_learn(job: Mapping[str, Any]) -> list[IntArray]:
+    """Of each network of the default recipe: the rows that it does not hold back."""
+    use = _to_use(job)
+    held = job["held"]
+    if held is None:
+        held = np.zeros((len(job["options"]["experts"]), len(use)), bool)
+    return [np.flatnonzero(use & ~mask) for mask in held]
 
 
 def _has_label(labels: sparse.csr_array) -> AnyArray:

@@ -23,10 +23,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import ClassVar, Literal
 
-import numpy as np
 import torch
-from torch import Tensor, nn
-from torch.nn import functional
+from torch import nn
 
 from commonspace.data import Dataset, Modality
 from commonspace.disk import sha256_bytes
@@ -34,23 +32,23 @@ from commonspace.errors import InputError, UnsupportedError
 from commonspace.methods.base import Method, MethodState, PartState
 from commonspace.methods.jobs import arrays_of, identity, in_blocks, with_arrays
 from commonspace.methods.memory import Memory
-from commonspace.methods.sequential_fisher import (
-    fisher_information,
-    stacked,
-    summed,
-)
-from commonspace.methods.sequential_plan import Plan
 from commonspace.methods.sequential_rows import (
-    answers,
-    as_batch,
+    label_info,
     make_adapter,
     make_frequencies,
-    placed,
     prepared,
     remembered,
     under,
+    usable_rows,
+    vectors_of,
 )
 from commonspace.methods.sequential_settings import check_change, check_settings
+from commonspace.methods.sequential_stage import (
+    make_job,
+    trunk_options,
+    with_fisher,
+    with_rows,
+)
 from commonspace.methods.sequential_training import (
     EPOCHS,
     HOLDING,
@@ -58,7 +56,7 @@ from commonspace.methods.sequential_training import (
     build_trunk,
     fit_stage,
 )
-from commonspace.networks import Adapter, FunctionOf, UnifiedTrunk
+from commonspace.networks import Adapter, UnifiedTrunk
 from commonspace.space import Space
 from commonspace.training import History, Run, compute_settings, derive_seed, run_all
 from commonspace.types import AnyArray, Float32Array, JsonDict
@@ -75,8 +73,6 @@ Strategy = Literal[
     "finetune",
     "joint",
 ]
-OUTER_RATE = 0.5  # β of MER: how far along the way of its inner steps
-ROWS_A_CLASS = 50  # of the memory, all modalities together
 
 
 class Sequential(Method):
@@ -234,7 +230,7 @@ class Sequential(Method):
         data = train.with_classes(self.space_.classes)
         with compute_settings(), torch.random.fork_rng(devices=[]):
             torch.manual_seed(derive_seed(self.random_state, "initial weights"))
-            self.trunk_ = build_trunk(self._options())
+            self.trunk_ = build_trunk(trunk_options(self))
         self.adapters_, self.infos_, self.evaluations_ = {}, {}, {}
         self.memory_ = Memory.empty(self.width, self.space_.n_classes)
         self.penalty_ = {}
@@ -260,20 +256,20 @@ class Sequential(Method):
 
     def _learn(self, parts: dict[str, Modality], space: Space, run: Run) -> None:
         """One stage; the model changes when it has succeeded."""
-        usable = {name: self._usable(name, part) for name, part in parts.items()}
+        usable = {name: usable_rows(name, part) for name, part in parts.items()}
         with compute_settings():
             made = {name: self._make_adapter(name, part.x) for name, part in usable.items()}
             new = {name: prepared(made[name], part) for name, part in usable.items()}
         adapters = {**self.adapters_, **made}
-        infos = {**self.infos_, **{name: _info(part) for name, part in usable.items()}}
+        infos = {**self.infos_, **{name: label_info(part) for name, part in usable.items()}}
         memory = self.memory_.with_classes(space.n_classes)
-        job = self._job(new, remembered(memory, adapters, infos), space)
+        job = make_job(self, new, remembered(memory, adapters, infos), space)
         trunk, history = self._run(job, run)
         with compute_settings():
             if self.strategy in REMEMBERING:
-                memory = self._remember(memory, trunk, new, space)
+                memory = with_rows(self, memory, trunk, new, space)
             if self.strategy in HOLDING:
-                self.penalty_ = self._penalty(trunk, new, space)
+                self.penalty_ = with_fisher(self, trunk, new, space)
         self.trunk_, self.adapters_, self.infos_, self.memory_ = trunk, adapters, infos, memory
         for name in parts:
             self.history_[name] = history
@@ -285,16 +281,6 @@ class Sequential(Method):
         here = replace(run, jobs=1)  # a stage cannot begin before the one before it has ended
         return run_all(fit_stage, {job["name"]: call}, here, epochs=EPOCHS)[job["name"]]
 
-    def _usable(self, name: str, part: Modality) -> Modality:
-        """Rows to learn from: all that are known where a row may have several classes, or none."""
-        if not part.labels.labelled.any():
-            raise InputError(
-                f"modality {name!r}: Sequential learns from labels, and none of its {len(part)} "
-                "rows has one. Label some rows, or leave the modality out."
-            )
-        use = part.labels.known if part.labels.kind != "single" else part.labels.labelled
-        return part if use.all() else part.take(np.flatnonzero(use))
-
     def _make_adapter(self, name: str, x: Float32Array) -> Adapter:
         return make_adapter(
             x,
@@ -305,86 +291,18 @@ class Sequential(Method):
             seed=derive_seed(self.random_state, name, "adapter"),
         )
 
-    def _job(self, new: dict[str, JsonDict], old: JsonDict, space: Space) -> JsonDict:
-        names, n_old = list(new), len(old["x"])
-        plan = Plan.of(self, [len(part["x"]) for part in new.values()], n_old)
-        return {
-            "name": names[0] if len(names) == 1 else "joint",
-            "names": names,
-            "number": len(self.adapters_) + 1,
-            "strategy": self.strategy,
-            "options": self._options(),
-            "directions": space.P,
-            **vars(plan),
-            "evaluations": plan.evaluations,
-            "rate": float(self.learning_rate),
-            "outer_rate": OUTER_RATE,
-            "weight_decay": float(self.weight_decay),
-            "keep": float(self.keep),
-            "second_order": self.second_order,
-            "learn_rates": self.learn_rates and self.strategy == "lookahead" and n_old > 0,
-            "last_layer": self.last_layer,
-            "strength": float(self.strength),
-            "seed": int(self.random_state),
-            **{f"trunk/{key}": value for key, value in arrays_of(self.trunk_).items()},
-            **{
-                f"new/{name}/{key}": value
-                for name, part in new.items()
-                for key, value in part.items()
-            },
-            **{f"old/{key}": value for key, value in old.items()},
-            **self.penalty_,
-        }
-
-    def _remember(
-        self, memory: Memory, trunk: UnifiedTrunk, new: dict[str, JsonDict], space: Space
-    ) -> Memory:
-        name, part = next(iter(new.items()))
-        logits = answers(trunk, part["x"], part["gate"]) @ space.P
-        seed = derive_seed(self.random_state, name, "memory")
-        rows = Memory.of(len(self.adapters_), part["x"], part["y"], logits, seed=seed)
-        capacity = ROWS_A_CLASS * space.n_classes if self.memory is None else self.memory
-        return memory.joined(rows).cut(capacity)
-
-    def _penalty(
-        self, trunk: UnifiedTrunk, new: dict[str, JsonDict], space: Space
-    ) -> dict[str, AnyArray]:
-        found = fisher_information(trunk, as_batch(next(iter(new.values()))), torch.tensor(space.P))
-        keep = summed if self.strategy == "ewc" else stacked
-        return keep(self.penalty_, found)
-
-    def _options(self) -> JsonDict:
-        return {
-            "width": int(self.width),
-            "hidden": [int(width) for width in self.hidden],
-            "dim": int(self.dim),
-            "dropout": float(self.dropout),
-            "input_dropout": float(self.input_dropout),
-        }
-
     def _transform(self, modality: str, x_ND: Float32Array) -> Float32Array:
         return in_blocks(self._module(modality).eval(), x_ND, self.dim)
 
     def _module(self, modality: str) -> nn.Module:
-        adapter, info = self.adapters_[modality], self.infos_[modality]
-        p = torch.tensor(self.space_.P[:, : info["n_classes"]])
-        later = self.space_.n_classes - info["n_classes"]  # it never saw those
-        own, length = self.space_.place(modality), info["length"]
-
-        def vectors(x_BD: Tensor) -> Tensor:
-            a_BA = adapter(x_BD)
-            logits = self.trunk_(a_BA, adapter.gate.unsqueeze(0)) @ p
-            q_BC = logits.sigmoid() if info["several"] else logits.softmax(dim=1)
-            return placed(
-                functional.pad(q_BC, (0, later)),
-                a_BA,
-                self.space_,
-                own=own,
-                length=length,
-                frequencies=self.frequencies_,
-            )
-
-        return FunctionOf(vectors, [adapter, self.trunk_])
+        return vectors_of(
+            self.trunk_,
+            self.adapters_[modality],
+            self.infos_[modality],
+            self.space_,
+            own=self.space_.place(modality),
+            frequencies=self.frequencies_,
+        )
 
     def parameter_counts(self) -> dict[str, int]:
         """Numbers that the model holds: "learned" by training, and "fixed" in its adapters."""
@@ -413,7 +331,7 @@ class Sequential(Method):
 
     def _restore(self, state: MethodState) -> None:
         shared = state.shared
-        self.trunk_ = with_arrays(build_trunk(self._options()), dict(under(shared, "trunk/")))
+        self.trunk_ = with_arrays(build_trunk(trunk_options(self)), dict(under(shared, "trunk/")))
         self.memory_ = Memory.from_arrays(dict(under(shared, "memory/")))
         self.frequencies_ = shared["frequencies"]
         self.penalty_ = {k: v for k, v in shared.items() if "fisher/" in k}
@@ -424,13 +342,3 @@ class Sequential(Method):
             info = dict(part.info)
             self.evaluations_[name] = info.pop("evaluations")
             self.infos_[name] = info
-
-
-def _info(part: Modality) -> JsonDict:
-    squared = part.labels.weights.power(2).sum(axis=1)
-    several = part.labels.kind != "single"
-    return {
-        "several": several,
-        "length": max(1.0, float(np.mean(squared))),
-        "n_classes": part.labels.n_classes,
-    }

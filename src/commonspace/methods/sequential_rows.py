@@ -10,11 +10,13 @@ import numpy as np
 import torch
 from sklearn.decomposition import PCA
 from torch import Tensor
+from torch.nn import functional
 
 from commonspace.data import Modality
+from commonspace.errors import InputError
 from commonspace.methods.jobs import as_tensor, in_blocks, set_scaling
 from commonspace.methods.memory import Memory
-from commonspace.networks import Adapter, UnifiedTrunk, filled
+from commonspace.networks import Adapter, FunctionOf, UnifiedTrunk, filled
 from commonspace.space import Space
 from commonspace.types import AnyArray, Float32Array, JsonDict
 
@@ -66,6 +68,28 @@ def as_batch(arrays: Mapping[str, Any]) -> Batch:
     for name in ("gate", "kept"):
         tensors[name] = tensors[name].expand(n, -1)
     return Batch(**tensors)
+
+
+def usable_rows(name: str, part: Modality) -> Modality:
+    """Rows to learn from: all that are known where a row may have several classes, or none."""
+    if not part.labels.labelled.any():
+        raise InputError(
+            f"modality {name!r}: Sequential learns from labels, and none of its {len(part)} "
+            "rows has one. Label some rows, or leave the modality out."
+        )
+    use = part.labels.known if part.labels.kind != "single" else part.labels.labelled
+    return part if use.all() else part.take(np.flatnonzero(use))
+
+
+def label_info(part: Modality) -> JsonDict:
+    """What the labels of a modality were like when it was learned, for its vectors."""
+    squared = part.labels.weights.power(2).sum(axis=1)
+    several = part.labels.kind != "single"
+    return {
+        "several": several,
+        "length": max(1.0, float(np.mean(squared))),
+        "n_classes": part.labels.n_classes,
+    }
 
 
 def make_adapter(
@@ -193,6 +217,38 @@ def placed(
     v_BF = torch.cat([angles.cos(), angles.sin()], dim=1) / half**0.5
     columns = torch.tensor(space.basis[:, own[0] : own[0] + 2 * half].T)
     return filled(q_BC, v_BF, length, FILL) @ torch.cat([p_CE, columns])
+
+
+def vectors_of(
+    trunk: UnifiedTrunk,
+    adapter: Adapter,
+    info: JsonDict,
+    space: Space,
+    *,
+    own: tuple[int, int],
+    frequencies: Float32Array,
+) -> FunctionOf:
+    """From features of a modality to its vectors.
+
+    Args:
+        trunk: As it is now.
+        adapter: Of the modality.
+        info: Its `label_info`; classes that came later have no share in its vectors.
+        space: As it is now.
+        own: Columns of the modality, see `Space.place`.
+        frequencies: See `make_frequencies`.
+    """
+    p, length = torch.tensor(space.P[:, : info["n_classes"]]), info["length"]
+    later = space.n_classes - info["n_classes"]
+
+    def vectors(x_BD: Tensor) -> Tensor:
+        a_BA = adapter(x_BD)
+        logits = trunk(a_BA, adapter.gate.unsqueeze(0)) @ p
+        q_BC = logits.sigmoid() if info["several"] else logits.softmax(dim=1)
+        q_BC = functional.pad(q_BC, (0, later))
+        return placed(q_BC, a_BA, space, own=own, length=length, frequencies=frequencies)
+
+    return FunctionOf(vectors, [adapter, trunk])
 
 
 def under(arrays: Mapping[str, Any], prefix: str) -> Iterator[tuple[str, Any]]:

@@ -290,9 +290,7 @@ class SPDQ(Method):
         quantizer = self._empty_quantizer()
         if self.codebooks == "labels":
             return quantizer.restore({"D": found.D, "weight": np.zeros(1)})
-        vectors = np.concatenate([task.vectors(name) for name in task.names])
-        labels = np.concatenate([task.jobs[name]["labels"] for name in task.names])
-        return quantizer.fit(vectors, labels)
+        return quantizer.fit(*task.vectors(), valid=task.valid_vectors())
 
     def _empty_quantizer(self) -> Quantizer:
         return Quantizer(self.bits, self.bits_per_word, random_state=self.random_state)

@@ -174,12 +174,24 @@ class SPDQTask:
         self._keep(found)
         return found
 
-    def vectors(self, name: str) -> Float32Array:
-        """C s of all training rows of one modality."""
-        return np.asarray(self._shared(name) @ self.parts[name].C.numpy().T, np.float32)
+    def vectors(self) -> tuple[Float32Array, Float32Array]:
+        """C s of all training rows, modality after modality, and their labels."""
+        found = [self._turned(name, "x") for name in self.names]
+        labels = [self.jobs[name]["labels"] for name in self.names]
+        return np.concatenate(found), np.concatenate(labels)
 
-    def _shared(self, name: str) -> Float32Array:
-        part, x = self.parts[name], self.jobs[name]["x"]
+    def valid_vectors(self) -> dict[str, tuple[Float32Array, Float32Array]] | None:
+        """Those of the validation rows, by modality; None where there are none."""
+        jobs = {name: job for name, job in self.jobs.items() if job["valid_x"] is not None}
+        return {
+            n: (self._turned(n, "valid_x"), job["valid_labels"]) for n, job in jobs.items()
+        } or None
+
+    def _turned(self, name: str, rows: str) -> Float32Array:
+        return np.asarray(self._shared(name, rows) @ self.parts[name].C.numpy().T, np.float32)
+
+    def _shared(self, name: str, rows: str = "x") -> Float32Array:
+        part, x = self.parts[name], self.jobs[name][rows]
         part.eval()
         return in_blocks(lambda rows: part.represent(rows).shared, x, self.options["shared"])
 

@@ -1,6 +1,7 @@
 """Networks and how they are initialised; they do not know how they are trained."""
 
 from commonspace.networks.branch import ACTIVATIONS, Branch
+from commonspace.networks.kernel import KernelMachine
 from commonspace.networks.maps import FunctionOf, KernelMap, LinearMap, UnitRows
 from commonspace.networks.metric import MetricBranch
 from commonspace.networks.mlp import MLP, Standardize, l2_normalize
@@ -16,6 +17,7 @@ __all__ = [
     "Adapter",
     "Branch",
     "FunctionOf",
+    "KernelMachine",
     "KernelMap",
     "LinearMap",
     "MetricBranch",

@@ -25,10 +25,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from commonspace.networks.kernel import KernelMachine
 from commonspace.networks.mlp import MLP, Standardize
 from commonspace.types import AnyArray
 
 CLAMP = 10.0  # standard deviations: an outlier beyond says no more than "very large"
+KERNEL_SHARE = 1 / 3  # of the kernel machine in the posterior: as much as either kind of networks
 FILL = 0.45  # τ, share of the missing squared length that is put back
 NEGLIGIBLE = 1e-8  # variance of a principal component against the first: no more than rounding
 
@@ -49,16 +51,19 @@ class Expert(nn.Sequential):
 
 
 class PosteriorEncoder(nn.Module):
-    """Standardise, average the experts' calibrated posteriors, carry them into the space.
+    """Standardise, average calibrated posteriors, carry them into the space.
+
+    The experts share what `KERNEL_SHARE` leaves evenly, or all of it.
 
     Args:
         n_features: Width of the input.
         hidden: Widths of the experts' hidden layers.
         experts: Options of each `Expert`, by name.
         basis: Basis of the space, shape (dim, dim), or the frame of more than dim classes.
-        own: First column of the modality's place, and one past its last, see `Space.place`.
         n_classes: Classes that own the first columns.
         several: Rows may belong to several classes: one sigmoid a class instead of a softmax.
+        own: First column of the modality's place, and one past its last, see `Space.place`.
+        landmarks: Of the `KernelMachine` beside the experts; 0 has none.
 
     Attributes:
         temperature: Divides each expert's logits, shape (n_experts,).
@@ -83,12 +88,16 @@ class PosteriorEncoder(nn.Module):
         n_classes: int,
         several: bool,
         own: Sequence[int] = (0, 0),
+        landmarks: int = 0,
     ) -> None:
         super().__init__()
         sizes = [n_features, *hidden, n_classes]
         self.several = several
         self.inputs = Standardize(torch.zeros(n_features).numpy(), torch.ones(n_features).numpy())
         self.experts = nn.ModuleDict({key: Expert(sizes, **experts[key]) for key in experts})
+        self.kernel = (
+            KernelMachine(landmarks, n_features, n_classes, several=several) if landmarks else None
+        )
         basis_EF, (first, end) = torch.tensor(basis), own
         frame = torch.cat([basis_EF[:, :n_classes], basis_EF[:, first:end]], dim=1)
         self.register_buffer("frame", frame, persistent=False)
@@ -116,7 +125,11 @@ class PosteriorEncoder(nn.Module):
         for expert, temperature in zip(self.experts.values(), self.temperature, strict=True):
             logits_BC = expert(scaled_BD) / temperature
             shares.append(logits_BC.sigmoid() if self.several else logits_BC.softmax(dim=1))
-        return torch.stack(shares).mean(dim=0)
+        q_BC = torch.stack(shares).mean(dim=0)
+        if self.kernel is None:
+            return q_BC
+        kernel_BC: Tensor = self.kernel(scaled_BD)
+        return (1 - KERNEL_SHARE) * q_BC + KERNEL_SHARE * kernel_BC
 
     def forward(self, x_BD: Tensor) -> Tensor:
         """Bring raw features to the common space, shape (B, dim)."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Any, Self
 
 import numpy as np
@@ -13,8 +14,20 @@ from commonspace.quantization.alignment import Alignment
 from commonspace.quantization.codebooks import RIDGE, decode_words, learn_codebooks
 from commonspace.quantization.icm import Assigner
 from commonspace.quantization.packing import as_codes, pack, unpack
-from commonspace.quantization.selection import choose_weight
-from commonspace.quantization.weights import as_weights
+from commonspace.quantization.selection import (
+    CLEARLY,
+    FEWEST,
+    MOST_HELD,
+    MOST_LEARNED,
+    UNSEEN_WEIGHTS,
+    WEIGHTS,
+    Coder,
+    Held,
+    best_weight,
+    held_out,
+    some_rows,
+)
+from commonspace.quantization.weights import as_weights, as_weights_of
 from commonspace.types import AnyArray, Float32Array, FloatArray, IntArray, UInt8Array
 
 BLOCK = 1 << 14
@@ -30,8 +43,8 @@ class Quantizer:
     Args:
         bits: A code's, 8 to 128; a multiple of 8.
         bits_per_word: 8, or 4 for FAISS's fast scan.
-        weight: w of `Alignment` in [0, 1]; None chooses it on held-out rows. Of no consequence
-            without labels.
+        weight: w of `Alignment` in [0, 1]; None chooses it on validation rows, else on rows held
+            out. Of no consequence without labels.
         iterations: Of closed-form codebooks and assignment.
         beam: Partial codes kept a row while words are chosen.
         ridge: Of the codebooks, in rows.
@@ -87,7 +100,13 @@ class Quantizer:
         """Dimensions of the vectors."""
         return int(self._codebooks().shape[2])
 
-    def fit(self, vectors: Any, labels: Any = None) -> Self:
+    def fit(
+        self,
+        vectors: Any,
+        labels: Any = None,
+        *,
+        valid: Mapping[str, tuple[Any, Any]] | None = None,
+    ) -> Self:
         """Learn the codebooks.
 
         Args:
@@ -95,22 +114,26 @@ class Quantizer:
             labels: Class numbers, shape (n,), -1 for unknown; or weights, shape (n, n_classes),
                 dense or sparse; or anything with ``dense()``, as `Labels`. None, or labels that are
                 all unknown, take the Euclidean error.
+            valid: Vectors and labels of other rows by modality, to choose the weight on: the one
+                with which modalities find each other best. They should be rows that the space was
+                not trained on: vectors of those that it was are surer of their class than others,
+                and say that labels pay where they do not. None, or fewer than 10 labelled rows in
+                all, holds a fifth of the given rows out.
 
         Raises:
-            InputError: An argument is out of range, shapes do not fit, or vectors are so long that
-                their squares leave float32.
+            InputError: An argument is out of range, shapes do not fit, vectors are so long that
+                their squares leave float32, or ``valid`` comes without ``labels``.
         """
         self._check_arguments()
         x_NE = _as_vectors(vectors)
         if not len(x_NE):
             raise InputError("vectors: expected at least one row, got none.")
         y_NC = None if labels is None else as_weights(labels, n=len(x_NE))
+        held = _as_valid(valid, labels, dim=x_NE.shape[1], seed=self.random_state)
         if y_NC is not None and not y_NC.any():
             y_NC = None
-        self.weight_ = self._choose(x_NE, y_NC)
-        alignment = None
-        if y_NC is not None and self.weight_ > 0:
-            alignment = Alignment.of(x_NE, y_NC, weight=self.weight_)
+        self.weight_ = self._choose(x_NE, y_NC, held)
+        alignment = None if y_NC is None else _aligned(x_NE, y_NC, self.weight_)
         self._take(self._learn(x_NE, alignment, self.iterations), alignment)
         return self
 
@@ -141,7 +164,16 @@ class Quantizer:
     def squared_distances(
         self, queries: Any, codes: Any, norms: FloatArray | None = None
     ) -> Float32Array:
-        """``‖q − x̂‖²`` by table; ``norms`` are those of `squared_norms`, stored before."""
+        """``‖q − x̂‖²`` by table, shape (n_queries, n).
+
+        Args:
+            queries: Shape (n_queries, dim).
+            codes: Shape (n, bits / 8), uint8.
+            norms: What `squared_norms` returned for these codes, stored before; None makes them.
+
+        Raises:
+            InputError: Shapes do not fit.
+        """
         q_QE, words = self._queries(queries), self.words(codes)
         found = distance.squared_norms(self.D_, words) if norms is None else np.asarray(norms)
         if found.shape != (len(words),):
@@ -215,19 +247,30 @@ class Quantizer:
         )
         return D
 
-    def _choose(self, x_NE: Float32Array, y_NC: Float32Array | None) -> float:
+    def _choose(
+        self, x_NE: Float32Array, y_NC: Float32Array | None, valid: Sequence[Held]
+    ) -> float:
         if y_NC is None:
             return 0.0
         if self.weight is not None:
             return float(self.weight)
+        candidates: Sequence[float]
+        if sum(len(x) for x, _ in valid) >= FEWEST:
+            rows = some_rows(np.arange(len(x_NE)), MOST_LEARNED, seed=self.random_state)
+            held, candidates, margin = valid, UNSEEN_WEIGHTS, 0.0
+        else:
+            rows, others = held_out(y_NC, seed=self.random_state)
+            held, candidates, margin = [(x_NE[others], y_NC[others])], WEIGHTS, CLEARLY
+            if len(others) < FEWEST:
+                return WEIGHTS[0]
 
-        def reconstruct(rows: AnyArray, held: AnyArray, weight: float) -> Float32Array:
-            alignment = Alignment.of(x_NE[rows], y_NC[rows], weight=weight)
+        def learn(weight: float) -> Coder:
+            alignment = _aligned(x_NE[rows], y_NC[rows], weight)
             D = self._learn(x_NE[rows], alignment, min(self.iterations, 2))
-            words = Assigner(D, alignment).assign(x_NE[held], beam=self.beam)
-            return decode_words(D, words)
+            assigner = Assigner(D, alignment)
+            return lambda x_HE: decode_words(D, assigner.assign(x_HE, beam=self.beam))
 
-        return choose_weight(x_NE, y_NC, reconstruct, seed=self.random_state)
+        return best_weight(held, learn, candidates=candidates, margin=margin)
 
     def _queries(self, queries: Any) -> Float32Array:
         return as_features(queries, where="queries", n_features=self.dim)
@@ -251,14 +294,46 @@ class Quantizer:
         check_range("random_state", self.random_state, low=0, integer=True)
 
 
-def _as_vectors(vectors: Any, *, dim: int | None = None) -> Float32Array:
+def _as_vectors(vectors: Any, *, dim: int | None = None, where: str = "vectors") -> Float32Array:
     """Vectors whose squared distances stay within float32: beyond, FAISS ends the process."""
-    x_NE = as_features(vectors, where="vectors", n_features=dim)
+    x_NE = as_features(vectors, where=where, n_features=dim)
     limit = float(np.sqrt(np.finfo(np.float32).max / (16 * x_NE.shape[1])))
     largest = max(float(x_NE.max(initial=0)), -float(x_NE.min(initial=0)))
     if largest > limit:
         raise InputError(
-            f"vectors: expected numbers up to {limit:.1e} in size for {x_NE.shape[1]} dimensions, "
+            f"{where}: expected numbers up to {limit:.1e} in size for {x_NE.shape[1]} dimensions, "
             f"got {largest:.1e}: squared distances would not fit float32. Scale the vectors."
         )
     return x_NE
+
+
+def _aligned(x_NE: Float32Array, y_NC: Float32Array, weight: float) -> Alignment | None:
+    return Alignment.of(x_NE, y_NC, weight=weight) if weight > 0 else None
+
+
+def _as_valid(valid: Any, labels: Any, *, dim: int, seed: int) -> list[Held]:
+    """At most so many labelled rows of each modality that has any."""
+    if valid is None:
+        return []
+    if labels is None:
+        raise InputError(
+            "valid: the weight of the labels is chosen on these rows, and there are no labels. "
+            "Pass labels of the vectors too, or leave valid out."
+        )
+    if not isinstance(valid, Mapping) or not valid or any(len(v) != 2 for v in valid.values()):
+        raise InputError(
+            "valid: expected vectors and labels of each modality, as "
+            'valid={"image": (vectors, labels)}.'
+        )
+    vectors = [
+        _as_vectors(part[0], dim=dim, where=f"valid vectors of {name!r}")
+        for name, part in valid.items()
+    ]
+    known = as_weights_of(
+        [(part[1], len(x)) for part, x in zip(valid.values(), vectors, strict=True)]
+    )
+    held = []
+    for x_HE, y_HC in zip(vectors, known, strict=True):
+        rows = some_rows(np.flatnonzero(y_HC.any(axis=1)), MOST_HELD, seed=seed)
+        held.append((x_HE[rows], y_HC[rows]))
+    return [(x_HE, y_HC) for x_HE, y_HC in held if len(x_HE)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -37,6 +38,29 @@ def as_weights(labels: Any, *, n: int) -> Float32Array:
             f"class numbers pass labels[:, 0]; for weights make them float, from 0 to 1. {HINT}"
         )
     return _of_matrix(values)
+
+
+def as_weights_of(parts: Sequence[tuple[Any, int]]) -> list[Float32Array]:
+    """Label weights of several sets of rows, with the same columns.
+
+    Args:
+        parts: Labels as `as_weights` takes them, all of one form, and how many rows each has.
+
+    Raises:
+        InputError: As `as_weights`; or they do not have the same classes.
+    """
+    tables = []
+    for labels, n in parts:
+        table = labels.dense() if hasattr(labels, "dense") else _as_array(labels)
+        tables.append(_checked(np.asarray(table), n))
+    shapes = {table.shape[1:] for table in tables}
+    if len(shapes) > 1:
+        raise InputError(
+            "labels: expected the same classes in every modality, got arrays of rows of shape "
+            f"{' and '.join(map(str, sorted(shapes)))}. {HINT}"
+        )
+    whole = as_weights(np.concatenate(tables), n=sum(map(len, tables)))
+    return np.split(whole, np.cumsum([len(table) for table in tables])[:-1])
 
 
 def _as_array(labels: Any) -> AnyArray:

@@ -22,6 +22,7 @@ from commonspace.service.limits import Limits
 from commonspace.service.metrics import Metrics
 from commonspace.service.openapi import document
 from commonspace.service.state import State
+from commonspace.store.milvus import as_folder
 
 LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
 _PAGE = Path(__file__).with_name("page")
@@ -105,13 +106,17 @@ async def _answer(request: Request, error: Any) -> JSONResponse:
 
 def _named(collections: Any) -> dict[str, Path]:
     if isinstance(collections, Mapping):
-        named = {str(name): Path(folder) for name, folder in collections.items()}
+        named = {str(name): _folder(place) for name, place in collections.items()}
     else:
         one = isinstance(collections, str | Path)
-        folders = [Path(folder) for folder in ([collections] if one else collections)]
+        folders = [_folder(place) for place in ([collections] if one else collections)]
         named = {folder.absolute().name: folder for folder in folders}
         if len(named) < len(folders):
             raise InputError("collections: two folders have the same name. Give each its own.")
     if not named:
         raise InputError("collections: expected at least one folder.")
     return named
+
+
+def _folder(place: str | Path) -> Path:
+    return as_folder(place, what="a service")

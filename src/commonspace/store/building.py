@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from commonspace.errors import CommonspaceError
-from commonspace.index import Index
+from commonspace.index import Index, make_index
 from commonspace.store.items import ItemTable
 from commonspace.store.wish import IndexWish
 
@@ -23,11 +23,12 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, eq=False)
 class Built:
-    """An index and the moment of the truth that it stands for."""
+    """An index and the moment of the truth that it stands for; see `IndexWish.plan`."""
 
     index: Index
     generation: int
     newest_key: int
+    lists_lost: int
 
 
 class StoppedError(Exception):
@@ -40,13 +41,21 @@ def build_index(items: ItemTable, wish: IndexWish, stop: threading.Event | None 
     index = wish.make(n, dim)
     if index.kind != "exact":
         index.train(items.sample(_LEARN_FROM)[1], n_items=n)
+    _fill(index, items, stop)
+    _tune(index, items, wish)
+    lost = index.kind == "ivf" and wish.lists_lose(index, items.sample(_TUNE_BY)[1])
+    if lost:
+        index = make_index("exact", dim=dim)
+        _fill(index, items, stop)
+    return Built(index, items.generation(), items.newest_key(), n if lost else 0)
+
+
+def _fill(index: Index, items: ItemTable, stop: threading.Event | None) -> None:
     for keys, rows in items.vectors_after(0):
         for at in range(0, len(keys), _STEP):
             if stop is not None and stop.is_set():
                 raise StoppedError
             index.add(keys[at : at + _STEP], rows[at : at + _STEP])
-    _tune(index, items, wish)
-    return Built(index, items.generation(), items.newest_key())
 
 
 def _tune(index: Any, items: ItemTable, wish: IndexWish) -> None:

@@ -1,7 +1,8 @@
-"""A searchable folder: items of many modalities in one space, durable, any-to-any.
+"""Items of many modalities in one space, durable, searchable, any-to-any: in a folder or a cluster.
 
-``collection.sqlite`` is the truth; ``index.faiss`` and ``index.json`` are derived from it and can
-be deleted at any time. One process writes (``writer.lock``), any number read.
+In a folder ``collection.sqlite`` is the truth; ``index.faiss`` and ``index.json`` are derived from
+it and can be deleted at any time. One process writes (``writer.lock``), any number read. With an
+address such as ``milvus://localhost:19530/photos`` the same calls go to Milvus, see `store.milvus`.
 """
 
 from __future__ import annotations
@@ -10,26 +11,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from commonspace.checks import as_features
-from commonspace.errors import InputError, NotFoundError
+from commonspace.errors import InputError
 from commonspace.quantization import Quantizer
 from commonspace.space import Space
-from commonspace.store.inputs import (
-    LOCK,
-    TRUTH,
-    check_empty,
-    check_name,
-    dump_json,
-    id_strings,
-    item_ids,
-    library_version,
-    stored_payloads,
-)
-from commonspace.store.items import ItemTable
-from commonspace.store.lock import WriterLock
-from commonspace.store.schema import create_items
+from commonspace.store.embedded import Embedded
+from commonspace.store.inputs import check_name, dump_json, id_strings, item_ids, stored_payloads
+from commonspace.store.milvus import MilvusEngine, is_address
 from commonspace.store.searching import Searched
 from commonspace.store.versions import model_digests
 from commonspace.store.wish import IndexWish
@@ -69,7 +57,8 @@ class Collection(Searched):
         """Make an empty collection for vectors of one space, and open it for writing.
 
         Args:
-            folder: A folder that is empty or not there yet.
+            folder: A folder that is empty or not there yet; or the address of a collection in
+                Milvus, see `commonspace.store.milvus.address`.
             space: The contract of all vectors, such as ``model.space_``.
             index: The kind of its search index, among `commonspace.index.KINDS`; "auto" goes by
                 the number of items, ``memory`` and ``recall``, and changes as the items grow.
@@ -83,38 +72,20 @@ class Collection(Searched):
         Raises:
             StorageError: The folder holds something already, or cannot be written.
             InputError: The kind does not have such options.
+            UnsupportedError: Milvus has no such index.
         """
-        path = Path(folder)
         wish = IndexWish(index, memory, recall, options, quantizer)
-        wish.check(space.dim)
-        check_empty(path)
-        lock = WriterLock(path / LOCK)
-        try:
-            check_empty(path)  # another process may have been faster to the lock
-            create_items(path / TRUTH, space, library_version(), wish.stored())
-            return cls(path, ItemTable(path / TRUTH, read_only=False), lock)
-        except BaseException:
-            lock.release()
-            raise
+        return cls(_engine(folder).create(folder, space, wish))
 
     @classmethod
     def open(cls, folder: str | Path, *, read_only: bool = False) -> Collection:
         """Open a collection: for writing (one at a time), or to read what others commit.
 
         Raises:
-            NotFoundError: The folder is not a collection.
+            NotFoundError: There is no collection.
             StorageError: Another writer has it open, it is damaged, or of a newer format.
         """
-        path = Path(folder)
-        if not (path / TRUTH).is_file():
-            raise NotFoundError(f"{path} is not a collection: it has no {TRUTH}.")
-        lock = None if read_only else WriterLock(path / LOCK)
-        try:
-            return cls(path, ItemTable(path / TRUTH, read_only=read_only), lock)
-        except BaseException:
-            if lock is not None:
-                lock.release()
-            raise
+        return cls(_engine(folder).open(folder, read_only=read_only))
 
     def add(
         self,
@@ -146,7 +117,7 @@ class Collection(Searched):
             StorageError: Read-only, closed, or the disk refused; nothing was stored.
         """
         if space is not None:
-            self.space.check_same(space, where=f"collection {self.folder}")
+            self.space.check_same(space, where=f"collection {self.place}")
         check_name("modality", modality)
         if encoder is not None:
             check_name("encoder", encoder)
@@ -154,16 +125,8 @@ class Collection(Searched):
         names = item_ids(ids, n=len(rows))
         stored, texts = stored_payloads(payloads, len(rows))
         with self._writing():
-            if not names:
-                return
-            with self._items.batch() as generation:
-                gone = self._items.find(names, modality)
-                self._items.delete(generation, gone)
-                keys = self._items.insert(generation, names, modality, stored, texts, rows)
-                if encoder is not None:
-                    self._items.record_encoder(generation, encoder)
-            self._index.follow(generation, gone, keys, rows)
-            self._tend()
+            if names:
+                self._engine.put(names, modality, stored, texts, rows, encoder)
 
     def delete(self, ids: Iterable[Any], modality: str | None = None) -> int:
         """Delete items in one modality, or in all, durably; ids that are not there are passed over.
@@ -175,20 +138,13 @@ class Collection(Searched):
         if modality is not None:
             check_name("modality", modality)
         with self._writing():
-            gone = self._items.find(names, modality)
-            if len(gone):
-                with self._items.batch() as generation:
-                    self._items.delete(generation, gone)
-                nothing = np.empty((0, self.space.dim), dtype=np.float32)
-                self._index.follow(generation, gone, gone[:0], nothing)
-                self._tend()
-        return len(gone)
+            return self._engine.remove(names, modality)
 
     @property
     def modalities(self) -> dict[str, int]:
         """How many items each modality has, by name."""
         with self._reading():
-            return self._selections.modalities()
+            return self._items.modalities()
 
     @property
     def encoders(self) -> dict[str, dict[str | None, int]]:
@@ -209,7 +165,7 @@ class Collection(Searched):
         Raises:
             SpaceMismatchError: It is of another space.
         """
-        self.space.check_same(model.space_, where=f"collection {self.folder}")
+        self.space.check_same(model.space_, where=f"collection {self.place}")
         names = [name for name in self.modalities if name in model.modalities]
         digests = model_digests(model, names)
         with self._reading():
@@ -240,3 +196,8 @@ class Collection(Searched):
             return False
         with self._reading():
             return bool(len(self._items.find(names, None)))
+
+
+def _engine(place: str | Path) -> type[Embedded] | type[MilvusEngine]:
+    """What keeps a collection at such a place."""
+    return MilvusEngine if is_address(place) else Embedded

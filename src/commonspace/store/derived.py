@@ -22,7 +22,7 @@ INDEX_FILES = ("index.faiss", "index.json")
 _KIND = "commonspace-index"
 _VERSION = 2
 _BEFORE = 4
-_ENTRY = ("generation", "token", "newest_key", "items", "index", "sha256")
+_ENTRY = ("generation", "token", "newest_key", "items", "index", "lists_lost", "sha256")
 # Changed items, as a share of all, that the next opening rather catches up with than have the
 # files written again: a graph takes long to catch up with, codes have to be made.
 _LEFT_BEHIND = {"hnsw": 0.002, "codes": 0.01, "codes4": 0.01}
@@ -51,6 +51,7 @@ class DerivedIndex:
         self._items = items
         self._index: Index | None = None
         self._newest_key = 0
+        self._lists_lost = 0
         self._written = -1
         self._changed = 0
         self._builder: Builder | None = None
@@ -99,6 +100,7 @@ class DerivedIndex:
             "newest_key": self._newest_key,
             "items": len(index),
             "index": index.kind,
+            "lists_lost": self._lists_lost,
             "sha256": index.write(fresh),
         }
         head = {"kind": _KIND, "format_version": _VERSION}
@@ -114,7 +116,8 @@ class DerivedIndex:
 
     def outgrown(self) -> bool:
         """Whether the index in memory should be made again."""
-        return self._index is not None and self.wish.outgrown(self._index, self._items.space.dim)
+        index, dim = self._index, self._items.space.dim
+        return index is not None and self.wish.outgrown(index, dim, self._lists_lost)
 
     def build_beside(self, truth: Path) -> Builder:
         """Start a thread that makes the index again; `current` takes it over when it is done."""
@@ -165,7 +168,7 @@ class DerivedIndex:
             return True
         n, dim = self._items.count(), self._items.space.dim
         known = len(self._index)
-        return n > 2 * known and self._index.kind != self.wish.plan(n, dim)[0]
+        return n > 2 * known and self._index.kind != self.wish.plan(n, dim, self._lists_lost)[0]
 
     def _soon_caught_up(self, index: Index) -> bool:
         share = _LEFT_BEHIND.get(index.kind, _LEFT_BEHIND_ELSE)
@@ -175,6 +178,7 @@ class DerivedIndex:
     def _install(self, built: Built) -> None:
         self._index, self.generation = built.index, built.generation
         self._newest_key, self._written, self._changed = built.newest_key, -1, 0
+        self._lists_lost = built.lists_lost
 
     def _adopt(self) -> None:
         """Take over what the thread has made; the log tells what has changed since."""
@@ -199,7 +203,8 @@ class DerivedIndex:
         try:
             manifest = read_json(self._manifest, kind=_KIND, max_version=_VERSION)
             every = [manifest, *manifest.get("before", ())]
-            return [{name: entry[name] for name in _ENTRY} for entry in every]
+            # Those of before it was noted lost no lists.
+            return [{name: {"lists_lost": 0, **entry}[name] for name in _ENTRY} for entry in every]
         except (CommonspaceError, KeyError, TypeError):
             return []  # none, or damaged
 
@@ -219,5 +224,6 @@ class DerivedIndex:
         if index.dim != self._items.space.dim or len(index) != manifest["items"]:
             raise StorageError(f"{self._file} does not hold what {self._manifest.name} says.")
         self._newest_key = int(manifest["newest_key"])
+        self._lists_lost = int(manifest.get("lists_lost", 0))
         self._index, self._changed = index, 0
         self.generation = self._written = generation

@@ -11,45 +11,47 @@ from typing import Self
 
 from commonspace.errors import StorageError
 from commonspace.space import Space
-from commonspace.store.derived import DerivedIndex
-from commonspace.store.items import ItemTable
-from commonspace.store.lock import WriterLock
-from commonspace.store.selections import Selections
-from commonspace.store.wish import IndexWish
+from commonspace.store.engine import Engine
 
 
 class Handle:
-    """What is open of a collection: its items, the index beside them, and the writer's lock."""
+    """What is open of a collection: the engine that keeps its items."""
 
-    def __init__(self, folder: Path, items: ItemTable, lock: WriterLock | None) -> None:
-        self.folder = folder
-        self._items = items
-        self._lock = lock
-        wish = IndexWish.restored(items.meta("index"), items.meta("quantizer"))
-        self._index = DerivedIndex(folder, items, wish)
+    def __init__(self, engine: Engine) -> None:
+        self._engine, self._items = engine, engine.items
         self._mutex = threading.RLock()
         self._closed = False
-        self._selections = Selections(items)
 
     @property
     def space(self) -> Space:
         """The space of all vectors."""
         return self._items.space
 
+    @property
+    def place(self) -> str:
+        """Where the collection is: its folder, or its address without what is secret in it."""
+        return self._engine.place
+
+    @property
+    def folder(self) -> Path:
+        """The folder of the collection.
+
+        Raises:
+            UnsupportedError: It is in a cluster, and in no folder.
+        """
+        return self._engine.folder
+
+    @property
+    def learns_codes(self) -> bool:
+        """Whether its index takes codes that `commonspace.quantization` learned."""
+        return self._engine.learns_codes
+
     def close(self) -> None:
         """Write the index and give the lock back; closing twice is fine."""
         with self._mutex:
-            if self._closed:
-                return
-            try:
-                self._index.settle()
-                if self._lock is not None:
-                    self._write_index(lazily=True)
-            finally:
+            if not self._closed:
                 self._closed = True
-                self._items.close()
-                if self._lock is not None:
-                    self._lock.release()
+                self._engine.close()
 
     def __enter__(self) -> Self:
         return self
@@ -63,14 +65,8 @@ class Handle:
         self.close()
 
     def __repr__(self) -> str:
-        state = "closed" if self._closed else "read-only" if self._lock is None else "writing"
-        return f"Collection({str(self.folder)!r}, dim={self.space.dim}, {state})"
-
-    def _write_index(self, *, lazily: bool = False) -> None:
-        with self._writing():
-            with self._items.snapshot():
-                self._index.write(lazily=lazily)
-            self._items.forget(self._index.forgettable())
+        state = "closed" if self._closed else "read-only" if self._engine.read_only else "writing"
+        return f"Collection({self.place!r}, dim={self.space.dim}, {state})"
 
     @contextmanager
     def _reading(self) -> Iterator[None]:
@@ -83,12 +79,12 @@ class Handle:
     def _writing(self) -> Iterator[None]:
         with self._mutex:
             self._check_open()
-            if self._lock is None:
+            if self._engine.read_only:
                 raise StorageError(
-                    f"{self.folder} was opened with read_only=True. Open it without to write."
+                    f"{self.place} was opened with read_only=True. Open it without to write."
                 )
             yield
 
     def _check_open(self) -> None:
         if self._closed:
-            raise StorageError(f"{self.folder} is closed. Open it again with Collection.open.")
+            raise StorageError(f"{self.place} is closed. Open it again with Collection.open.")

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from commonspace.store.items import ItemTable
+from commonspace.store.engine import Items
 from commonspace.types import (
     AnyArray,
     BoolArray,
@@ -63,8 +63,8 @@ class Hits:
         ]
 
 
-def hits_of(items: ItemTable, keys: IntArray, scores: Float32Array | FloatArray) -> Hits:
-    """Return what keys and scores stand for; within `ItemTable.snapshot`."""
+def hits_of(items: Items, keys: IntArray, scores: Float32Array | FloatArray) -> Hits:
+    """Return what keys and scores stand for; within `Items.snapshot`."""
     wanted = keys.ravel().tolist()
     described = items.describe(np.array(sorted(set(wanted)), dtype=np.int64))
     described.setdefault(NONE, ("", "", "null"))

@@ -7,11 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from commonspace.quantization import Quantizer
-from commonspace.store.copying import check_collection, copy_collection
 from commonspace.store.handle import Handle
-from commonspace.store.inputs import TRUTH
 from commonspace.store.matching import MatchCalibration
-from commonspace.store.where import field_path
 from commonspace.store.wish import IndexWish
 from commonspace.types import JsonDict
 
@@ -27,7 +24,7 @@ class Maintained(Handle):
     def index(self) -> JsonDict:
         """The search index there is now: its kind, settings, items and empty slots."""
         with self._reading():
-            return self._index.describe()
+            return self._engine.describe_index()
 
     def set_index(
         self,
@@ -40,11 +37,8 @@ class Maintained(Handle):
     ) -> None:
         """Record another wish for the index, see `create`, and make that index."""
         wish = IndexWish(kind, memory, recall, options, quantizer)
-        wish.check(self.space.dim)
         with self._writing():
-            self._items.set_meta(wish.stored())
-            self._index.settle()
-            self._index.wish = wish
+            self._engine.set_index(wish)
         self.compact()
 
     def create_index(self, field: str) -> None:
@@ -55,21 +49,19 @@ class Maintained(Handle):
         Args:
             field: As in ``where``, such as "lang" or "shop.city".
         """
-        path = field_path(field)
         with self._writing():
-            self._items.index_field(path)
+            self._engine.index_field(field)
 
     def drop_index(self, field: str) -> None:
         """Forget what `create_index` made; filters on the field read payloads again."""
-        path = field_path(field)
         with self._writing():
-            self._items.index_field(path, drop=True)
+            self._engine.index_field(field, drop=True)
 
     @property
     def indexed_fields(self) -> list[str]:
         """Payload fields that have an index, as JSON paths."""
         with self._reading():
-            return sorted(self._items.indexed_fields())
+            return self._engine.indexed_fields()
 
     def calibrate(self, calibration: MatchCalibration | None) -> None:
         """Store how probable a match is at which cosine; searches rank by it where it is known.
@@ -97,11 +89,11 @@ class Maintained(Handle):
             wait: Return when it is done, not when it has begun.
         """
         with self._writing():
-            builder = self._index.build_beside(self.folder / TRUTH)
+            done = self._engine.compact()
         if wait:
-            builder.wait()
+            done()
             with self._reading():
-                self._index.current()
+                self._engine.describe_index()  # which takes the new one over
 
     def flush(self) -> None:
         """Write the search index beside the items, so that the next open need not make it.
@@ -109,12 +101,11 @@ class Maintained(Handle):
         An index that is outgrown is made again first.
         """
         with self._writing():
-            with self._items.snapshot():
-                self._index.current()
-            outgrown = self._index.outgrown()
+            outgrown = self._engine.outgrown()
         if outgrown:
             self.compact()
-        self._write_index()
+        with self._writing():
+            self._engine.flush()
 
     def snapshot(self, folder: str | Path) -> None:
         """Write a copy of the collection as it is now to a new folder, which is whole or absent.
@@ -124,13 +115,13 @@ class Maintained(Handle):
         """
         with self._mutex:
             self._check_open()
-            copy_collection(self.folder, self._items, Path(folder))
+            self._engine.snapshot(Path(folder))
 
     def verify(self) -> list[str]:
         """Look for damage, see `check_collection`; one sentence a problem."""
         with self._mutex:
             self._check_open()
-        return check_collection(self.folder)
+        return self._engine.verify()
 
     def _calibration(self) -> MatchCalibration | None:
         """As the truth has it now, read again only where it has changed."""
@@ -140,8 +131,3 @@ class Maintained(Handle):
             known = None if content is None else MatchCalibration.from_dict(content)
             self._calibrated = (text, known)
         return self._calibrated[1]
-
-    def _tend(self) -> None:
-        """Begin to make an index again that the last write has outgrown."""
-        if self._index.outgrown():
-            self._index.build_beside(self.folder / TRUTH)

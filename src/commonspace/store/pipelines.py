@@ -37,6 +37,7 @@ from commonspace.media import MediaKind
 from commonspace.quantization import Quantizer
 from commonspace.space import Space
 from commonspace.store.collection import Collection
+from commonspace.store.milvus import is_address
 from commonspace.store.models import load, read_manifest
 from commonspace.store.raw import (
     check_encoder,
@@ -133,14 +134,14 @@ def index_dataset(
     Args:
         model: A fitted method.
         splits: Features or raw items of some of its modalities; others are left out.
-        folder: A collection of the model's space, or a folder for a new one.
+        folder: A collection of the model's space, or a folder or an address for a new one.
         model_folder: Where the model is stored, so that `model_of` finds it later.
         batch: Items a transaction.
         progress: Called with the rows done and their total, at first and after every batch.
         run: How raw items are encoded; see `encode_raw`.
         index: Kind of the search index, see `Collection.create`; None leaves the one there is, or
             "auto". "codes" and "codes4" learn their codebooks here, from the training split and its
-            labels.
+            labels; those of Milvus are its own.
         bits: Of a code, where the index has codes.
         memory: Bytes that an "auto" index may take.
         recall: Share of true neighbours that the index is tuned to find.
@@ -161,7 +162,7 @@ def index_dataset(
     for data in splits.values():
         for name in (name for name in shared if name in data):
             check_encoder(name, data[name], model)
-    collection = _open_or_create(Path(folder), model.space_)
+    collection = _open_or_create(folder, model.space_)
     try:
         _record_model(collection, model, shared, model_folder)
         tell = progress or (lambda done, total: None)
@@ -171,7 +172,7 @@ def index_dataset(
                 index or "auto",
                 memory=memory,
                 recall=recall,
-                **_codes(model, splits, shared, index, bits, run),
+                **_codes(collection, model, splits, shared, index, bits, run),
             )
     except BaseException:
         collection.close()
@@ -195,12 +196,12 @@ def model_of(collection: Collection, *, model_folder: str | Path | None = None) 
         model = load(model_folder)
     else:
         model = load(_model_folder(collection))
-    collection.space.check_same(model.space_, where=f"collection {collection.folder}")
+    collection.space.check_same(model.space_, where=f"collection {collection.place}")
     if _has_learned_since(collection, model):
         logger.warning(
             "%s: this model has learned since the vectors were made, which changes them: results "
             "are less good than they could be. Index into a new folder.",
-            collection.folder,
+            collection.place,
         )
     return model
 
@@ -302,7 +303,7 @@ def item_modality(collection: Collection, item: str) -> str:
     """
     found = [name for name in collection.modalities if _has(collection, item, name)]
     if not found:
-        raise NotFoundError(f"{collection.folder}: no item {item!r} in any modality.")
+        raise NotFoundError(f"{collection.place}: no item {item!r} in any modality.")
     if len(found) > 1:
         raise InputError(f"item {item!r}: several modalities have it: {listed(found)}. Name one.")
     return found[0]
@@ -433,7 +434,7 @@ def _check_distinct(splits: Splits, shared: Sequence[str]) -> None:
                     )
 
 
-def _open_or_create(folder: Path, space: Space) -> Collection:
+def _open_or_create(folder: str | Path, space: Space) -> Collection:
     try:
         collection = Collection.open(folder)
     except NotFoundError:
@@ -447,6 +448,7 @@ def _open_or_create(folder: Path, space: Space) -> Collection:
 
 
 def _codes(
+    collection: Collection,
     model: Any,
     splits: Splits,
     shared: Sequence[str],
@@ -455,22 +457,33 @@ def _codes(
     run: EncodeRun | None,
 ) -> JsonDict:
     """Options of a kind that has codes, with a quantizer learned from labelled vectors."""
-    if index not in ("codes", "codes4"):
+    if index not in ("codes", "codes4") or not collection.learns_codes:
         return {} if bits is None else {"bits": bits}
-    split = splits["train"] if "train" in splits else next(iter(splits.values()))
-    names = [name for name in shared if name in split]
+    split = "train" if "train" in splits else next(iter(splits))
+    names = [name for name in shared if name in splits[split]]
+    each = max(1, _LEARN_CODES_FROM // max(1, len(names)))
+    found = _some_vectors(model, splits[split], names, each, run)
+    vectors, labels = (np.concatenate(part) for part in zip(*found.values(), strict=True))
+    valid = None
+    if split == "train" and any(name in splits.get("valid", ()) for name in names):
+        valid = _some_vectors(model, splits["valid"], names, each, run)
+    quantizer = Quantizer(bits or 32, 8 if index == "codes" else 4)
+    return {"quantizer": quantizer.fit(vectors, labels, valid=valid)}
+
+
+def _some_vectors(
+    model: Any, data: Dataset, names: Sequence[str], each: int, run: EncodeRun | None
+) -> dict[str, tuple[AnyArray, AnyArray]]:
+    """Unit vectors and labels of so many rows of each modality."""
     # What is broken was reported when the items were added.
     again = None if run is None else replace(run, progress=None, broken=[])
-    parts = encode_raw(split.select(names), model.encoders_, run=again)
-    each = max(1, _LEARN_CODES_FROM // max(1, len(names)))
-    vectors, labels = [], []
+    parts = encode_raw(data.select([n for n in names if n in data]), model.encoders_, run=again)
+    out = {}
     for name, part in parts.items():
         rows = np.random.default_rng(0).permutation(len(part))[:each]
         taken = part.take(np.sort(rows))
-        vectors.append(_vectors(model, name, taken.x))
-        labels.append(taken.labels.dense())
-    quantizer = Quantizer(bits or 32, 8 if index == "codes" else 4)
-    return {"quantizer": quantizer.fit(_unit(np.concatenate(vectors)), np.concatenate(labels))}
+        out[name] = _unit(_vectors(model, name, taken.x)), taken.labels.dense()
+    return out
 
 
 def _unit(x: AnyArray) -> AnyArray:
@@ -486,7 +499,7 @@ def _record_model(
     known = _digests_on_record(collection)
     if _has_learned_since(collection, model):
         raise InputError(
-            f"{collection.folder}: this model has learned since its vectors were made, which "
+            f"{collection.place}: this model has learned since its vectors were made, which "
             f"changes them all (keeps_vectors of {type(model).__name__} is False). Index into a "
             "new folder, with the items of every modality."
         )
@@ -498,7 +511,8 @@ def _record_model(
     if model_folder is not None:
         path = Path(model_folder).resolve()
         record["path"] = str(path)
-        record["relative"] = os.path.relpath(path, collection.folder.resolve())
+        if not is_address(collection.place):
+            record["relative"] = os.path.relpath(path, collection.folder.resolve())
     collection.set_metadata("model", {**collection.metadata.get("model", {}), **record})
 
 
@@ -528,7 +542,7 @@ def _model_folder(collection: Collection) -> Path:
             return place
     looked = f" There is none at {places[-1]}." if places else ""
     raise NotFoundError(
-        f"{collection.folder} does not say where its model is.{looked} Name the model's folder "
+        f"{collection.place} does not say where its model is.{looked} Name the model's folder "
         "(--model)."
     )
 

@@ -6,26 +6,25 @@ Keys of lists have shape (n_queries, n); where one query finds fewer than anothe
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from commonspace.checks import as_features, check_range
+from commonspace.checks import as_features, check_range, not_found
 from commonspace.errors import InputError
-from commonspace.index import Index
+from commonspace.store.engine import Engine
 from commonspace.store.hits import NONE
-from commonspace.store.items import ItemTable
-from commonspace.store.lexical import match_expression
 from commonspace.store.matching import MatchCalibration
-from commonspace.store.selections import Modalities, Selections
 from commonspace.types import BoolArray, FloatArray, IntArray
 
 FUSION_DEPTH = 1000
 """Ranks of vectors and of words that are fused."""
 _RANK_OFFSET = 60.0  # of reciprocal rank fusion, as in its paper
 _FIRST_DEPTH = 128  # of a search for all that match; doubled until it is past them
+
+Modalities = str | Sequence[str] | None
 
 
 @dataclass(frozen=True)
@@ -90,28 +89,21 @@ class Ranked(NamedTuple):
 
 
 class Ranker:
-    """Answers a request; within `ItemTable.snapshot`.
+    """Answers a request; within `Items.snapshot`.
 
     Args:
-        items: The truth.
-        index: Of the truth as it is now.
-        selections: Of the truth.
-        calibration: Of the collection, if it has one.
+        engine: What finds items.
+        calibration: Reads that of the collection, if it has one.
     """
 
-    def __init__(
-        self,
-        items: ItemTable,
-        index: Index,
-        selections: Selections,
-        calibration: MatchCalibration | None,
-    ) -> None:
-        self._items, self._index, self._selections = items, index, selections
-        self._calibration = calibration
+    def __init__(self, engine: Engine, calibration: Callable[[], MatchCalibration | None]) -> None:
+        self._engine, self._calibration = engine, calibration
 
     def answer(self, vectors: Any, request: Request) -> Ranked:
         """The list that is asked for."""
         request.check()
+        if request.plain and request.k is not None:
+            return self._nearest(vectors, request, request.modality, request.k)
         if request.at_least is not None:
             return self._at_least(vectors, request, request.at_least)
         if request.per_modality is not None:
@@ -152,7 +144,7 @@ class Ranker:
             if request.match:
                 raise InputError("query_modality: name what the queries are of, such as 'image'.")
             return False
-        known, names = self._calibration, self._names(request)
+        known, names = self._calibration(), self._names(request)
         if known is not None and known.knows(request.query_modality, names):
             return True
         if request.match:
@@ -165,26 +157,27 @@ class Ranker:
 
     def _names(self, request: Request) -> Sequence[str]:
         """Item modalities that are searched."""
-        chosen = self._selections.names(request.modality)
-        return list(self._selections.modalities()) if chosen is None else chosen
+        names = chosen(request.modality, self._engine.modality_names)
+        return self._engine.modality_names() if names is None else names
 
     def _by_modality(self, vectors: Any, request: Request, depth: int) -> list[Ranked]:
         """The best of each modality, by match probability or cosine."""
-        by_match, query = self._by_match(request), request.query_modality
+        query = request.query_modality
+        known = self._calibration() if self._by_match(request) else None
         lists = []
         for name in self._names(request):
             found = self._nearest(vectors, request, name, depth)
-            if by_match:
-                assert self._calibration is not None and query is not None
-                scores = self._calibration.probability(query, name, found.cosines)
+            if known is not None and query is not None:
+                scores = known.probability(query, name, found.cosines)
                 found = found._replace(scores=np.where(found.keys == NONE, -np.inf, scores))
             lists.append(found)
         return lists or [self._nearest(vectors, request, None, depth)]  # of an empty collection
 
     def _nearest(self, vectors: Any, request: Request, modality: Modalities, depth: int) -> Ranked:
         """The nearest items by cosine."""
-        allowed = self._selections.keys(modality, request.where)
-        found = self._index.search(vectors, depth + len(request.without), allowed=allowed)
+        names = chosen(modality, self._engine.modality_names)
+        deep = depth + len(request.without)
+        found = self._engine.nearest(vectors, deep, names, request.where)
         nearest = Ranked(found.keys, found.scores, found.scores)
         if not request.without:
             return nearest
@@ -193,12 +186,29 @@ class Ranker:
     def _lexical(self, request: Request, n_queries: int) -> IntArray:
         """Keys of the items that hold the words, best first, the same for every query."""
         assert request.text is not None
-        condition, values = self._selections.condition(request.where)
-        names = self._selections.names(request.modality)
-        expression = match_expression(request.text)
-        keys, _ = self._items.match(expression, FUSION_DEPTH, names, condition, values)
+        names = chosen(request.modality, self._engine.modality_names)
+        keys, _ = self._engine.match(request.text, FUSION_DEPTH, names, request.where)
         keys = keys[~np.isin(keys, request.without)]
         return np.broadcast_to(keys, (n_queries, len(keys)))
+
+
+def chosen(modality: Modalities, known: Callable[[], Sequence[str]]) -> list[str] | None:
+    """Return names of modalities that are there; None for all.
+
+    Raises:
+        InputError: No names.
+        NotFoundError: There is no modality of such a name.
+    """
+    if modality is None:
+        return None
+    names = [modality] if isinstance(modality, str) else sorted({str(m) for m in modality})
+    if not names:
+        raise InputError("modality: expected at least one name, or None for all.")
+    there = known()
+    for name in names:
+        if name not in there:
+            raise not_found("modality", name, there)
+    return names
 
 
 def fused(lists: Sequence[IntArray]) -> Ranked:

@@ -66,7 +66,7 @@ def reencode(
     digests = model_digests(model, stale)
     if stale and not model.keeps_vectors:
         raise InputError(
-            f"{collection.folder}: {type(model).__name__} changes all vectors when it learns "
+            f"{collection.place}: {type(model).__name__} changes all vectors when it learns "
             "(keeps_vectors is False). Index every item into a new folder."
         )
     parts = [(name, *found) for name, ids in stale.items() for found in _rows(splits, name, ids)]

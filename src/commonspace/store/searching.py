@@ -12,10 +12,8 @@ from commonspace.checks import check_range
 from commonspace.errors import InputError, NotFoundError
 from commonspace.store.hits import Hits, hits_of
 from commonspace.store.inputs import check_name, id_strings
-from commonspace.store.lexical import match_expression
 from commonspace.store.maintenance import Maintained
-from commonspace.store.ranking import Ranker, Request, blend
-from commonspace.store.selections import Modalities
+from commonspace.store.ranking import Modalities, Ranker, Request, blend, chosen
 from commonspace.types import Float32Array, JsonDict
 
 Where = Mapping[str, Any] | None
@@ -49,7 +47,7 @@ class Searched(Maintained):
             k: How many items for each; fewer come back where fewer match. None, all that match,
                 goes with ``at_least``.
             modality: Search among one modality, several, or all (None).
-            where: Conditions on payload fields, see `commonspace.store.where`:
+            where: Conditions on payload fields, see `commonspace.store.conditions`:
                 ``{"lang": "fr", "year": [1999, 2000], "size": {"gte": 3, "lt": 9}}``.
             offset: Ranks to leave out, for the next page. The order is the same from page to page
                 as long as nothing is written, up to what an approximate index finds.
@@ -69,10 +67,6 @@ class Searched(Maintained):
             k, modality, where, offset, per_modality, text, query_modality, match, at_least
         )
         with self._reading():
-            if request.plain and k is not None:
-                allowed = self._selections.keys(modality, where)
-                found = self._index.current().search(vectors, k, allowed=allowed)
-                return hits_of(self._items, found.keys, found.scores)
             return self._ranked(vectors, request)
 
     def search_like(
@@ -139,11 +133,8 @@ class Searched(Maintained):
         check_range("k", k, low=1, integer=True)
         limit = min(int(k), 2**62)
         with self._reading():
-            condition, values = self._selections.condition(where)
-            names = self._selections.names(modality)
-            keys, scores = self._items.match(
-                match_expression(words), limit, names, condition, values
-            )
+            names = chosen(modality, self._engine.modality_names)
+            keys, scores = self._engine.match(words, limit, names, where)
             return hits_of(self._items, keys[None], scores[None])
 
     def vectors(self, ids: Iterable[Any], modality: str) -> Float32Array:
@@ -196,13 +187,11 @@ class Searched(Maintained):
         missing = [name for name in names if name not in known]
         if missing:
             raise NotFoundError(
-                f"{self.folder}: no item {missing[0]!r} of modality {modality!r} "
+                f"{self.place}: no item {missing[0]!r} of modality {modality!r} "
                 f"({len(missing)} of {len(names)} ids are not there)."
             )
         return [known[name] for name in names]
 
     def _ranked(self, vectors: Any, request: Request) -> Hits:
-        index = self._index.current()
-        ranker = Ranker(self._items, index, self._selections, self._calibration())
-        found = ranker.answer(vectors, request)
+        found = Ranker(self._engine, self._calibration).answer(vectors, request)
         return hits_of(self._items, found.keys, found.scores)

@@ -6,16 +6,12 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from commonspace.checks import not_found
-from commonspace.errors import InputError
 from commonspace.store.items import ItemTable
 from commonspace.store.where import compile_where
 from commonspace.types import IntArray, JsonDict
 
 # Selections remembered until the next write; each holds one integer an item.
 _REMEMBERED = 16
-
-Modalities = str | Sequence[str] | None
 
 
 class Selections:
@@ -35,31 +31,24 @@ class Selections:
         self._forget_old()
         return dict(self._known)
 
-    def names(self, modality: Modalities) -> list[str] | None:
-        """Names of modalities that are there; None for all."""
-        if modality is None:
-            return None
-        names = [modality] if isinstance(modality, str) else sorted({str(m) for m in modality})
-        if not names:
-            raise InputError("modality: expected at least one name, or None for all.")
-        self._forget_old()
-        for name in names:
-            if name not in self._known:
-                raise not_found("modality", name, self._known)
-        return names
-
     def condition(self, where: Mapping[str, Any] | None) -> tuple[str, JsonDict]:
         """SQL of conditions, which looks up fields that have an index; see `compile_where`."""
         return compile_where(where, self._items.indexed_fields() if where else None)
 
-    def keys(self, modality: Modalities, where: Mapping[str, Any] | None) -> IntArray | None:
-        """Keys to search among, in an array that is not to be written to; None for all."""
-        if modality is None and not where:
+    def keys(self, names: Sequence[str] | None, where: Mapping[str, Any] | None) -> IntArray | None:
+        """Keys to search among, in an array that is not to be written to; None for all.
+
+        Args:
+            names: Modalities; None for all.
+            where: Conditions, see `commonspace.store.conditions`.
+        """
+        if names is None and not where:
             return None
-        names = self.names(modality)
-        condition, values = self.condition(where)
         self._forget_old()
-        name = json.dumps([names, condition, values])
+        if names is not None and not where and set(names) >= self._known.keys():
+            return None
+        condition, values = self.condition(where)
+        name = json.dumps([names if names is None else list(names), condition, values])
         if name not in self._keys:
             if len(self._keys) >= _REMEMBERED:
                 self._keys.clear()

@@ -13,7 +13,15 @@ from safetensors.numpy import save as save_tensors
 
 from commonspace.checks import check_range
 from commonspace.errors import InputError, StorageError
-from commonspace.index import Index, Wish, bytes_per_item, choose, make_index
+from commonspace.index import (
+    MOST_READ,
+    Index,
+    IVFIndex,
+    Wish,
+    bytes_per_item,
+    choose,
+    make_index,
+)
 from commonspace.quantization import Quantizer
 from commonspace.types import JsonDict
 
@@ -64,8 +72,15 @@ class IndexWish:
         else:
             make_index(self.kind, dim=dim, **self._options(self.kind))
 
-    def plan(self, n_items: int, dim: int) -> tuple[str, JsonDict]:
-        """The kind and options for so many items."""
+    def plan(self, n_items: int, dim: int, lists_lost: int = 0) -> tuple[str, JsonDict]:
+        """The kind and options for so many items.
+
+        Args:
+            n_items: How many.
+            dim: Width of the vectors.
+            lists_lost: Items at which `lists_lose` was found; "auto" tries lists again when they
+                are four times as many.
+        """
         if self.kind != "auto":
             learns = self.kind not in ("exact", "hnsw")
             return ("exact", {}) if learns and n_items < LEAST_ITEMS else (self.kind, self.options)
@@ -73,6 +88,8 @@ class IndexWish:
             kind, options = choose(self._for(n_items, dim))
         except InputError:
             kind, options = "codes4", {"bits": 16}
+        if kind == "ivf" and n_items <= _GROWTH * lists_lost:
+            return "exact", {}
         return ("exact", {}) if n_items < LEAST_ITEMS else (kind, options)
 
     def make(self, n_items: int, dim: int) -> Index:
@@ -87,8 +104,14 @@ class IndexWish:
         """What effort is to be tuned to."""
         return 0.95 if self.recall is None and self.kind == "auto" else self.recall
 
-    def outgrown(self, index: Index, dim: int) -> bool:
-        """Whether an index should be made again for the items it has."""
+    def lists_lose(self, index: Index, queries: Any) -> bool:
+        """Whether "auto" took lists, and queries have to read so much of them that exact wins."""
+        if self.kind != "auto" or not isinstance(index, IVFIndex):
+            return False
+        return index.share_read(queries) > MOST_READ
+
+    def outgrown(self, index: Index, dim: int, lists_lost: int = 0) -> bool:
+        """Whether an index should be made again for the items it has; see `plan`."""
         n = len(index)
         if index.n_dead > max(LEAST_ITEMS, _DEAD_SHARE * (n + index.n_dead)):
             return True
@@ -97,7 +120,7 @@ class IndexWish:
             return True
         # A little above and below, or an index near a border would be made again and again.
         sizes = (n, int(0.8 * n), int(1.25 * n))
-        return not any(_is(index, *self.plan(size, dim)) for size in sizes)
+        return not any(_is(index, *self.plan(size, dim, lists_lost)) for size in sizes)
 
     def stored(self) -> JsonDict:
         """As rows of the collection's meta."""

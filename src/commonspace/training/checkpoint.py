@@ -51,6 +51,14 @@ class Progress:
         for name, tensor in current.items():
             kept[name].copy_(tensor)
 
+    def of_last(self) -> dict[str, dict[str, Tensor]]:
+        """The state of each network whose best epoch was an earlier one."""
+        return {
+            key: {name: tensor.clone() for name, tensor in self.networks[key].state_dict().items()}
+            for key, epoch in self.best_epoch.items()
+            if epoch < self.epoch
+        }
+
     def select_best(self) -> None:
         """Put each network back to its best epoch (one never validated stays at its last)."""
         for key, state in self.best_state.items():

@@ -20,7 +20,7 @@ from commonspace.errors import InputError
 from commonspace.training.checkpoint import Checkpoint, Progress
 from commonspace.training.seeds import derive_seed
 from commonspace.training.threads import compute_settings
-from commonspace.types import IntArray
+from commonspace.types import FloatArray, IntArray
 
 History = list[dict[str, float]]
 Rows = Mapping[str, IntArray]
@@ -68,11 +68,32 @@ class Alternating(Protocol):
         ...
 
 
+@runtime_checkable
+class Doubting(Protocol):
+    """A task that takes an earlier epoch than the last only where it is clearly better.
+
+    The least of many noisy values flatters itself, and the last epochs have the smallest steps.
+    So the last one stays unless the mean over validation rows of how much more it errs exceeds its
+    standard error.
+    """
+
+    def row_losses(self) -> Mapping[str, FloatArray]:
+        """Validation loss of every row, of each network where this rule holds."""
+        ...
+
+
 class Callback(Protocol):
     """Something to call after every epoch; must survive pickling to a worker process."""
 
     def on_epoch(self, name: str, epoch: int, epochs: int, metrics: Mapping[str, float]) -> None:
-        """Take note of an epoch that ended."""
+        """Take note of an epoch that ended.
+
+        Args:
+            name: Of the training.
+            epoch: Number of the epoch, from 1.
+            epochs: In all.
+            metrics: As a row of the history.
+        """
         ...
 
 
@@ -114,6 +135,8 @@ def train(
     threads: int = 1,
 ) -> History:
     """Train the task's networks in place and leave each at its best validated epoch.
+
+    Where the task is `Doubting`, at its last, unless the best is clearly better.
 
     Batches, dropout and everything else that is random depend on ``seed`` and the epoch alone, so
     that a resumed training continues to the same bits.
@@ -168,9 +191,29 @@ def _train(
             checkpoint.save(state, last=state.epoch == settings.epochs)
         for callback in callbacks:
             callback.on_epoch(name, state.epoch, settings.epochs, state.history[-1])
-    state.select_best()
     task.networks.eval()
+    with torch.inference_mode():
+        _select(task, state)
     return state.history
+
+
+def _select(task: Task, state: Progress) -> None:
+    """Put each network to the epoch that it is to keep."""
+    if not isinstance(task, Doubting):
+        state.select_best()
+        return
+    last, at_last = state.of_last(), task.row_losses()
+    state.select_best()
+    at_best = task.row_losses()
+    for key, kept in last.items():
+        if key in at_last and not is_clearly_worse(at_last[key], at_best[key]):
+            task.networks[key].load_state_dict(kept)
+
+
+def is_clearly_worse(losses: FloatArray, best: FloatArray) -> bool:
+    """Whether losses exceed the best, row by row, by more than the standard error of the mean."""
+    excess = losses - best
+    return len(excess) > 1 and bool(excess.mean() > excess.std(ddof=1) / math.sqrt(len(excess)))
 
 
 def _optimizer(task: Task, settings: Settings) -> torch.optim.Optimizer:

@@ -9,13 +9,15 @@ from __future__ import annotations
 import os
 import tempfile
 import threading
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
+
+from commonspace.types import AnyArray
 
 
 @dataclass(frozen=True)
@@ -35,10 +37,20 @@ class BoardCallback:
 
 
 class Board:
-    """A context that shows one progress bar a training on stderr, through rich."""
+    """A context that shows progress bars on stderr, through rich.
 
-    def __init__(self, names: list[str], *, epochs: int, show: bool) -> None:
+    Args:
+        names: Of the trainings; or of each the bar that it is a part of, which then shows the
+            epochs of all its trainings together and their mean losses.
+        epochs: Of each training, until it tells.
+        show: Draw at all.
+    """
+
+    def __init__(
+        self, names: Sequence[str] | Mapping[str, str], *, epochs: int, show: bool
+    ) -> None:
         self.names = tuple(names)
+        self.bars = tuple(names.values()) if isinstance(names, Mapping) else self.names
         self.epochs = epochs
         self.show = show
         self._stop = threading.Event()
@@ -77,13 +89,26 @@ class Board:
         with Progress(
             *columns, "{task.fields[losses]}", console=Console(stderr=True), transient=True
         ) as bars:
-            tasks = [bars.add_task(name, total=self.epochs, losses="") for name in self.names]
+            tasks = {name: bars.add_task(name, total=None, losses="") for name in self.bars}
             while True:
                 ended = self._stop.wait(0.2)
-                rows = np.fromfile(self._path).reshape(len(self.names), 4)
-                for task, (epoch, training, validation, epochs) in zip(tasks, rows, strict=True):
-                    shown = f"train {training:.4f}  valid {validation:.4f}" if epoch else ""
-                    total = int(epochs) or self.epochs
-                    bars.update(task, completed=int(epoch), total=total, losses=shown)
+                table = np.fromfile(self._path).reshape(len(self.names), 4)
+                for name, task in tasks.items():
+                    rows = table[[bar == name for bar in self.bars]]
+                    bars.update(task, **self._shown(rows))
                 if ended:
                     return
+
+    def _shown(self, rows: AnyArray) -> dict[str, Any]:
+        """What a bar shows of its trainings: their epochs together, their mean losses."""
+        begun = rows[rows[:, 0] > 0]
+        training, validation = begun[:, 1:3].mean(axis=0) if len(begun) else (0.0, 0.0)
+        return {
+            "completed": int(rows[:, 0].sum()),
+            "total": int(np.where(rows[:, 3] > 0, rows[:, 3], self._epochs_of(begun)).sum()),
+            "losses": f"train {training:.4f}  valid {validation:.4f}" if len(begun) else "",
+        }
+
+    def _epochs_of(self, begun: AnyArray) -> float:
+        """Epochs of a training that has not told yet: as many as others of its bar have."""
+        return float(begun[0, 3]) if len(begun) else self.epochs

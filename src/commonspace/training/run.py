@@ -8,8 +8,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
+from commonspace.checks import check_one_of
+from commonspace.cluster import ENGINES, Engine, check_address, connect, each_call
 from commonspace.disk import safe_name
-from commonspace.errors import MissingExtraError, StorageError
+from commonspace.errors import InputError, MissingExtraError, StorageError
 from commonspace.machine import available_cores
 from commonspace.training.checkpoint import Checkpoint
 from commonspace.training.loop import Callback
@@ -30,7 +32,18 @@ class TensorBoard:
     folder: Path
 
     def on_epoch(self, name: str, epoch: int, epochs: int, metrics: Mapping[str, float]) -> None:
-        """Append the metrics of one epoch."""
+        """Append the metrics of one epoch.
+
+        Args:
+            name: Of the training: its folder.
+            epoch: Number of the epoch, from 1.
+            epochs: In all.
+            metrics: By name.
+
+        Raises:
+            MissingExtraError: tensorboard is not installed.
+            StorageError: The disk refuses.
+        """
         try:
             from tensorboard.compat.proto.event_pb2 import Event, SessionLog
             from tensorboard.compat.proto.summary_pb2 import Summary
@@ -70,6 +83,10 @@ class Run:
         log_dir: Folder for TensorBoard event files; None writes none.
         progress: Show progress bars on stderr.
         callbacks: Called after each epoch, in the process that trains: they must pickle.
+        engine: "local", or "ray": every training is a task of a Ray cluster, and is made again on
+            another worker, from its checkpoint, when its worker is lost. Folders must be the same
+            on every node; progress is that of workers on this machine.
+        address: Of the cluster, see `cluster.connect`.
     """
 
     jobs: int | None = None
@@ -78,22 +95,36 @@ class Run:
     log_dir: Path | None = None
     progress: bool = False
     callbacks: tuple[Callback, ...] = field(default=())
+    engine: Engine = "local"
+    address: str | None = None
+
+    def __post_init__(self) -> None:
+        check_one_of("engine", self.engine, ENGINES)
+        check_address(self.engine, self.address)
 
     def checkpoint(self, name: str, identity: str) -> Checkpoint | None:
         """Where the training of that name is saved."""
         if self.checkpoints is None:
             return None
-        path = Path(self.checkpoints) / f"{safe_name(name)}.safetensors"
+        # Whole, for a worker may stand in another folder.
+        path = Path(self.checkpoints).absolute() / f"{safe_name(name)}.safetensors"
         return Checkpoint(path, identity, self.checkpoint_every)
 
     def all_callbacks(self, board: Board | None) -> tuple[Callback, ...]:
         """The caller's callbacks and those that the attributes ask for."""
         out = list(self.callbacks)
         if self.log_dir is not None:
-            out.append(TensorBoard(Path(self.log_dir)))
+            out.append(TensorBoard(Path(self.log_dir).absolute()))
         if board is not None:
             out.append(board.callback())
         return tuple(out)
+
+
+def as_run(run: Run | None) -> Run:
+    """Return how to run a fit, by default in the plain way; `InputError` for anything else."""
+    if run is not None and not isinstance(run, Run):
+        raise InputError(f"run: expected a Run such as Run(jobs=2), got {type(run).__name__}.")
+    return run or Run()
 
 
 def run_all(
@@ -102,6 +133,7 @@ def run_all(
     run: Run,
     *,
     epochs: int,
+    bars: Mapping[str, str] | None = None,
 ) -> dict[str, Result]:
     """Call ``function(**arguments, callbacks=...)`` for every job, in parallel where it pays.
 
@@ -112,44 +144,63 @@ def run_all(
         jobs: Arguments of each call, by the name of the training.
         run: How many at once, and who watches.
         epochs: Of each training, for the progress bars.
+        bars: Of which bar a training is a part; None gives each its own.
 
     Returns:
         The results by name, in the order of ``jobs``.
     """
     n_jobs = min(run.jobs or _worthwhile(jobs), len(jobs))
-    with Board(list(jobs), epochs=epochs, show=run.progress) as board:
+    with Board(bars or list(jobs), epochs=epochs, show=run.progress) as board:
         callbacks = run.all_callbacks(board if run.progress else None)
-        if n_jobs == 1:
-            results = [function(**arguments, callbacks=callbacks) for arguments in jobs.values()]
+        calls = [{**arguments, "callbacks": callbacks} for arguments in jobs.values()]
+        if run.engine == "ray":
+            results = _on_ray(function, calls, run)
+        elif n_jobs == 1:
+            results = [function(**arguments) for arguments in calls]
         else:
-            results = _parallel(function, list(jobs.values()), callbacks, n_jobs)
+            results = _in_processes(function, calls, n_jobs)
     return dict(zip(jobs, results, strict=True))
 
 
-def _parallel(
-    function: Callable[..., Result],
-    jobs: Sequence[Mapping[str, Any]],
-    callbacks: Sequence[Callback],
-    n_jobs: int,
+def _in_processes(
+    function: Callable[..., Result], calls: Sequence[Mapping[str, Any]], n_jobs: int
 ) -> list[Result]:
     from joblib import Parallel, delayed
 
-    # Largest first, so that no long training starts when the others have ended.
-    order = sorted(range(len(jobs)), key=lambda i: -_size(jobs[i]))
-    calls = (delayed(function)(**jobs[i], callbacks=callbacks) for i in order)
-    done = Parallel(n_jobs=n_jobs, inner_max_num_threads=1)(calls)
-    results = dict(zip(order, done, strict=True))
-    return [results[i] for i in range(len(jobs))]
+    order = _largest_first(calls)
+    pool = Parallel(n_jobs=n_jobs, inner_max_num_threads=1)
+    done = dict(zip(order, pool(delayed(function)(**calls[i]) for i in order), strict=True))
+    return [done[i] for i in range(len(calls))]
+
+
+def _on_ray(
+    function: Callable[..., Result], calls: Sequence[Mapping[str, Any]], run: Run
+) -> list[Result]:
+    connect(run.address)
+    order = _largest_first(calls)
+    done = dict(each_call(function, (calls[i] for i in order), at_once=run.jobs))
+    return [done[order.index(i)] for i in range(len(calls))]
+
+
+def _largest_first(calls: Sequence[Mapping[str, Any]]) -> list[int]:
+    """The order of starting, so that no long training starts when the others have ended."""
+    return sorted(range(len(calls)), key=lambda i: -_size(calls[i]))
 
 
 def _worthwhile(jobs: Mapping[str, Mapping[str, Any]]) -> int:
     """One job where all are small: a worker process takes seconds to import torch."""
-    return 1 if sum(map(_size, jobs.values())) < SMALL else available_cores()
+    return 1 if _size(jobs) < SMALL else available_cores()
 
 
 def _size(arguments: Mapping[str, Any]) -> int:
     """Numbers in the arrays of the arguments, at any depth: the time of a training follows it."""
-    return sum(
-        _size(value) if isinstance(value, Mapping) else int(getattr(value, "size", 0))
-        for value in arguments.values()
-    )
+    return sum(_sizes(arguments).values())
+
+
+def _sizes(arguments: Mapping[str, Any]) -> dict[int, int]:
+    """Of each array its size: trainings of the same rows have them once."""
+    found: dict[int, int] = {}
+    for value in arguments.values():
+        deeper = _sizes(value) if isinstance(value, Mapping) else None
+        found |= {id(value): int(getattr(value, "size", 0))} if deeper is None else deeper
+    return found

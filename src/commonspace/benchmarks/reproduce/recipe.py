@@ -39,6 +39,7 @@ class Entry:
         settings: Arguments that differ from the method's or preset's.
         metric: What ranks, where it is not the protocol's.
         codes: Score float queries against decoded codes.
+        fits: How many fits of other random states are one row, see `fits.SideBySide`.
         published: Row of the published numbers.
         differs: Why this row alone may differ.
         at: Argument and value, where the row is one of a sweep.
@@ -49,6 +50,7 @@ class Entry:
     settings: JsonDict = field(default_factory=dict)
     metric: Metric | None = None
     codes: bool = False
+    fits: int = 1
     published: str = ""
     differs: str | None = None
     at: tuple[str, Any] | None = None
@@ -177,7 +179,8 @@ class Recipe:
     @property
     def tunable(self) -> list[str]:
         """Methods and presets of the rows that have no settings of their own."""
-        return list(dict.fromkeys(["SM", *(e.name for e in self.entries if not e.settings)]))
+        floor = ["SM"] if self.kind == "methods" else []
+        return list(dict.fromkeys([*floor, *(e.name for e in self.entries if not e.settings)]))
 
     def tuned_on(self, name: str, entry: Entry) -> Tuned | None:
         """What a search found for a row on a data set; None where there was none."""
@@ -219,19 +222,32 @@ def _of_all(names: Iterable[Iterable[str]]) -> list[str]:
 
 def check_taken(files: Iterable[TunedFile], recipes: Sequence[Recipe]) -> None:
     """Raise `InputError` for a file of settings that none of the recipes has a row for."""
-    sets = dict.fromkeys(name for recipe in recipes for name in recipe.sets)
     for file in files:
         if any(recipe.takes(file) for recipe in recipes):
             continue
-        if file.data not in sets:
-            raise InputError(f"{file.path}: {not_found('data set of the table', file.data, sets)}")
-        there = [recipe for recipe in recipes if file.data in recipe.sets]
-        rows = dict.fromkeys(name for recipe in there for name in recipe.tunable)
-        if file.row not in rows:
-            what = f"row of {file.data} without settings of its own"
-            raise InputError(f"{file.path}: {not_found(what, file.row, rows)}")
+        _check_row(file.data, file.row, recipes, where=str(file.path))
         names = ", ".join(sorted(file.modalities or ()))
         raise InputError(
             f"{file.path}: expected settings tuned on the modalities of a table of {file.data}, "
             f"got {file.row} tuned on {names}. Tune with the table's --modalities."
         )
+
+
+def check_own_settings(recipe: Recipe, where: str) -> None:
+    """Raise `InputError` for a table ``[tuned.SET.ROW]`` of a recipe that it has no row for."""
+    for name, rows in recipe.tuned.items():
+        for row in rows or (None,):
+            at = ".".join(["tuned", name, *([row] if row else [])])
+            _check_row(name, row, [recipe], where=f"{where}, [{at}]")
+
+
+def _check_row(data: str, row: str | None, recipes: Sequence[Recipe], where: str) -> None:
+    """Raise unless a recipe has the data set, and there the row, if one is named."""
+    sets = dict.fromkeys(name for recipe in recipes for name in recipe.sets)
+    if data not in sets:
+        raise InputError(f"{where}: {not_found('data set of the table', data, sets)}")
+    there = [recipe for recipe in recipes if data in recipe.sets]
+    rows = dict.fromkeys(name for recipe in there for name in recipe.tunable)
+    if row is not None and row not in rows:
+        what = f"row of {data} without settings of its own"
+        raise InputError(f"{where}: {not_found(what, row, rows)}")

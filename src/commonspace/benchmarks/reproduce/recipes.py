@@ -15,7 +15,13 @@ from typing import Any
 
 from commonspace.benchmarks.contestants import METHODS, check_settings
 from commonspace.benchmarks.reproduce import schema
-from commonspace.benchmarks.reproduce.recipe import KINDS, PAPERS, Published, Recipe
+from commonspace.benchmarks.reproduce.recipe import (
+    KINDS,
+    PAPERS,
+    Published,
+    Recipe,
+    check_own_settings,
+)
 from commonspace.benchmarks.reproduce.rows import entries
 from commonspace.benchmarks.reproduce.schema import checked
 from commonspace.benchmarks.tuned import Tuned
@@ -98,7 +104,7 @@ def _recipe(values: Mapping[str, Any], path: Path) -> Recipe:
         )
     published = _published(top["published"], where) if "published" in top else None
     sets = top["data"] if isinstance(top["data"], list) else [top["data"]]
-    return Recipe(
+    recipe = Recipe(
         name=path.stem,
         title=top["title"],
         paper=top["paper"],
@@ -123,6 +129,18 @@ def _recipe(values: Mapping[str, Any], path: Path) -> Recipe:
         options=top.get("options", {}),
         published=published,
     )
+    check_own_settings(recipe, where)
+    _check_fits(recipe, where)
+    return recipe
+
+
+def _check_fits(recipe: Recipe, where: str) -> None:
+    several = [entry.label for entry in recipe.entries if entry.fits > 1]
+    if several and recipe.kind != "methods":
+        raise InputError(
+            f"{where}, key 'fits' of {several[0]}: expected 1 in a table of kind "
+            f"{recipe.kind!r}, got more. Only tables of methods average fits."
+        )
 
 
 def _protocol(values: Mapping[str, Any], where: str) -> tuple[Protocol, bool]:

@@ -32,6 +32,7 @@ _METHOD: dict[str, schema.Field] = {
     "sweep": schema.TABLE,
     "metric": schema.one_of("cosine", "inner", "euclidean"),
     "codes": schema.FLAG,
+    "fits": schema.COUNT,
     "published": schema.TEXT,
     "differs": schema.TEXT,
     "groups": schema.TEXTS,
@@ -86,7 +87,7 @@ def _every(values: JsonDict, listed: set[str], where: str) -> Iterator[JsonDict]
             raise InputError(
                 f"{where}, key 'groups': expected some of {', '.join(GROUPS)}, got {group!r}."
             )
-    shape = values.get("label", "{label}")
+    shape = values.get("label", _plain_label("{label}", values))
     for name in by_group(name for name in methods.__all__ if name.lower() not in listed):
         if group_of(name) in values.get("groups", GROUPS):
             label = shape.replace("{label}", label_of(name))
@@ -115,16 +116,22 @@ def _named_by_paper(row: str) -> Entry | None:
 def _expanded(values: JsonDict, where: str) -> Iterator[Entry]:
     """One entry, or one a value of its sweep."""
     name = _known(values["name"], where)
-    label = str(values.get("label", label_of(name)))
+    label = str(values.get("label", _plain_label(label_of(name), values)))
     plain = Entry(
         name=name,
         label=label,
         settings=values.get("settings", {}),
         metric=values.get("metric"),
         codes=values.get("codes", False),
+        fits=values.get("fits", 1),
         published=str(values.get("published", label)),
         differs=values.get("differs"),
     )
+    if plain.codes and plain.fits > 1:
+        raise InputError(
+            f"{where}, key 'fits': expected 1 with codes, for the codes of several fits are not "
+            f"one code, got {plain.fits}."
+        )
     if "sweep" not in values:
         _check_settings(plain, where)
         yield plain
@@ -148,6 +155,11 @@ def _expanded(values: JsonDict, where: str) -> Iterator[Entry]:
         )
         _check_settings(entry, where)
         yield entry
+
+
+def _plain_label(label: str, values: JsonDict) -> str:
+    """What a row is called that is given no label."""
+    return f"{label}, {values['fits']} fits" if values.get("fits", 1) > 1 else label
 
 
 def _check_settings(entry: Entry, where: str) -> None:

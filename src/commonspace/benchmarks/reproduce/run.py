@@ -65,6 +65,18 @@ def reproduce(
             yield table
 
 
+def absent(recipes: Sequence[Recipe], root: str | Path | None = None) -> dict[str, str]:
+    """Return the data sets of recipes that are not here, and what each of them needs.
+
+    Args:
+        recipes: See `load_recipe` and `list_recipes`.
+        root: Where the data sets are.
+    """
+    names = dict.fromkeys(name for recipe in recipes for name in recipe.sets)
+    found = {name: _why_absent(name, root) for name in names}
+    return {name: why for name, why in found.items() if why is not None}
+
+
 def _head(recipe: Recipe, name: str, seeds: int) -> JsonDict:
     published = recipe.published
     return {

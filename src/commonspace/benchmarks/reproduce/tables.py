@@ -15,6 +15,7 @@ import numpy as np
 
 from commonspace.benchmarks.cells import Cells, settings
 from commonspace.benchmarks.contestants import SEEDLESS, group_of, make, method_of
+from commonspace.benchmarks.reproduce.fits import SideBySide
 from commonspace.benchmarks.reproduce.memory import PeakMemory
 from commonspace.benchmarks.reproduce.recipe import Entry, Recipe
 from commonspace.benchmarks.reproduce.scoring import BY_CLASS, Measure, prepared, score
@@ -28,6 +29,7 @@ from commonspace.types import JsonDict, StrArray
 CHANCE = Entry("", "chance", published="chance")
 SM = Entry("SM", "SM", published="SM")
 MEAN, WITHIN, ALL, NDCG = "mean", "within", "all", "ndcg"
+AVERAGED = "{n} fits of other random states, mean of their cosines"
 SECONDS, MEMORY = "seconds", "memory_mib"
 COSTS = (SECONDS, MEMORY)
 CURVES_OF = 2  # modalities: of more there are too many directions to draw
@@ -151,7 +153,6 @@ def _row(bench: Bench, entry: Entry) -> Row:
 
 def _cells(bench: Bench, entry: Entry) -> tuple[list[JsonDict], list[str]]:
     wanted = bench.recipe.settings_on(bench.set_name, entry)
-    measure, rows = bench.measure(entry), bench.parts.fingerprints()
     cells: list[JsonDict] = []
     notes: list[str] = []
     for seed in range(bench.seeds):
@@ -160,12 +161,22 @@ def _cells(bench: Bench, entry: Entry) -> tuple[list[JsonDict], list[str]]:
         )
         if seed and entry.name in SEEDLESS and BY_CLASS not in notes:
             break
-        depends_on = (settings(learner), measure, rows)
-        stem = f"{Path(bench.set_name).name}-{entry.name}-{seed}"
-        compute, tell = _computing(learner, bench, measure), _telling(entry.label)
-        uses = (type(learner), fit_and_score, score)
-        cells.append(bench.kept.get(stem, depends_on, compute, tell, uses=uses))
-    return cells, notes
+        cells.append(_cell_of(bench, entry, learner, seed))
+    averaged = [AVERAGED.format(n=entry.fits)] if entry.fits > 1 else []
+    return cells, [*notes, *averaged]
+
+
+def _cell_of(bench: Bench, entry: Entry, learner: Any, seed: int) -> JsonDict:
+    """What one random state scored, computed where it is not there."""
+    measure, stem = bench.measure(entry), f"{Path(bench.set_name).name}-{entry.name}"
+    depends_on: Any = (settings(learner), measure, bench.parts.fingerprints())
+    uses: tuple[Any, ...] = (type(learner), fit_and_score, score)
+    if entry.fits > 1:
+        learner = SideBySide(learner, entry.fits)
+        stem, depends_on = f"{stem} x{entry.fits}", (entry.fits, depends_on)
+        uses = (*uses, SideBySide)
+    compute, tell = _computing(learner, bench, measure), _telling(entry.label)
+    return bench.kept.get(f"{stem}-{seed}", depends_on, compute, tell, uses=uses)
 
 
 def _computing(learner: Any, bench: Bench, measure: Measure) -> Callable[[], JsonDict]:

@@ -14,7 +14,7 @@ import numpy as np
 from scipy import sparse
 
 from commonspace.checks import not_found
-from commonspace.errors import InputError
+from commonspace.errors import InputError, NotFoundError
 from commonspace.types import AnyArray
 
 CONTAINER_SUFFIXES = (".npz", ".mat", ".h5", ".hdf5", ".h5py")
@@ -78,7 +78,7 @@ def open_arrays(path: str | Path) -> ArrayFile:
     """
     path = Path(path)
     if not path.is_file():
-        raise not_found("file", path, (), hint="Check the path.")
+        raise NotFoundError(f"there is no file {path}. Check the path.")
     if path.suffix.lower() not in CONTAINER_SUFFIXES:
         raise InputError(
             f"{path}: expected a file of arrays ({', '.join(CONTAINER_SUFFIXES)}), got suffix "
@@ -144,9 +144,11 @@ def _npy_header(file: Any) -> tuple[tuple[int, ...], np.dtype[Any]]:
 def _open_mat5(path: Path) -> ArrayFile:
     from scipy import io
 
-    infos = {
-        name: ArrayInfo(name, tuple(shape), kind) for name, shape, kind in io.whosmat(str(path))
-    }
+    try:
+        listed = io.whosmat(str(path))
+    except io.matlab.MatReadError as error:  # no ValueError, as its kin are
+        raise ValueError(str(error)) from error
+    infos = {name: ArrayInfo(name, tuple(shape), kind) for name, shape, kind in listed}
 
     def read(key: str) -> Any:
         value = io.loadmat(str(path), variable_names=[key])[key]

@@ -11,38 +11,31 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from commonspace.checks import (
-    check_betas,
-    check_flag,
-    check_one_of,
-    check_range,
-    check_rates,
-    check_widths,
-)
 from commonspace.data import Dataset
-from commonspace.errors import InputError
 from commonspace.methods.base import Method, MethodState, PartState, standardization
+from commonspace.methods.baselines.joint_draw import Draw, Rule
+from commonspace.methods.baselines.joint_settings import (
+    RATE,
+    check_known_rates,
+    check_settings,
+    settings_for,
+)
 from commonspace.methods.baselines.joint_training import (
     Affine,
     Batch,
-    Draw,
     JointTask,
     Sizes,
-    balanced,
     embed,
     fit_jointly,
     shared_key,
 )
-from commonspace.methods.baselines.pairing import Pairing, matched_rows
-from commonspace.methods.jobs import arrays_of, digest_of, learned_digest, passes_for, with_arrays
-from commonspace.methods.parts import Part, item_ids, validation_parts
-from commonspace.networks import ACTIVATIONS, Branch, FunctionOf, LinearMap
+from commonspace.methods.baselines.pairing import Pairing
+from commonspace.methods.jobs import arrays_of, digest_of, learned_digest, with_arrays
+from commonspace.methods.parts import item_ids, validation_parts
+from commonspace.networks import Branch, FunctionOf, LinearMap
 from commonspace.space import Space
 from commonspace.training import Run, Settings, derive_seed, run_all
 from commonspace.types import AnyArray, Float32Array, JsonDict
-
-RATE = 1e-3
-STEPS, PASSES, PASSES_AT_1024 = (200, 3000), (10, 30), 15  # fewest and most of each
 
 
 @dataclass(eq=False, repr=False, kw_only=True)
@@ -186,67 +179,22 @@ class JointMethod(Method):
         return digest_of(self.get_params(deep=False), train, valid, repr(self.sizes_))
 
     def _draw(self, train: Dataset, known: AnyArray) -> Draw:
-        parts = {
-            name: Part(part.x, part.labels.dense(), np.searchsorted(known, part.items))
-            for name, part in train.items()
-        }
-        if self._draws_pairs():
-            return self._draw_pairs(train, parts)
-        order, streams = {}, {}
-        for name, part in parts.items():
-            rows = np.arange(len(part))
-            if self.needs_labels:
-                rows = self._labelled(name, part.y)
-            order[name] = rows[balanced(part.y[rows], self.random_state)] if self.balanced else rows
-            streams[name] = name
-        return Draw(parts, order, streams)
+        rule = Rule(
+            pairing=vars(self)["pairing"] if self._draws_pairs() else None,
+            labelled=self.needs_labels,
+            balance=self.balanced,
+            seed=self.random_state,
+            who=type(self).__name__,
+        )
+        return rule.draw(train, known)
 
     def _draws_pairs(self) -> bool:
         """Whether batches are matched rows; a subclass may have an argument say so."""
         return self.batches == "pairs"
 
-    def _draw_pairs(self, train: Dataset, parts: Mapping[str, Part]) -> Draw:
-        pairing: Pairing = getattr(self, "pairing", "items")
-        order = matched_rows(train, pairing=pairing, seed=self.random_state)
-        pooled = np.max([parts[name].y[rows] for name, rows in order.items()], axis=0)
-        for name, rows in order.items():  # a row without a label has that of its partner
-            empty = ~parts[name].y[rows].any(axis=1)
-            parts[name].y[rows[empty]] = pooled[empty]
-        chosen = np.arange(len(pooled))
-        if self.needs_labels:
-            chosen = self._labelled(", ".join(parts), pooled)
-        if self.balanced:
-            chosen = chosen[balanced(pooled[chosen], self.random_state)]
-        order = {name: rows[chosen] for name, rows in order.items()}
-        return Draw(parts, order, dict.fromkeys(parts, "pairs"))
-
-    def _labelled(self, name: str, y_NC: Float32Array) -> AnyArray:
-        rows = np.flatnonzero(y_NC.any(axis=1))
-        if not len(rows):
-            raise InputError(
-                f"modality {name!r}: {type(self).__name__} learns from labels, and none of its "
-                f"{len(y_NC)} rows has one. Label some rows, or leave the modality out."
-            )
-        return rows
-
     def _settings(self, draw: Draw) -> Settings:
         """Batch size and epochs, from the number of rows where the caller left them open."""
-        n_rows = max(draw.n_rows.values())
-        batch = self.batch_size or int(np.clip(n_rows // 8, *self.batch_sizes))
-        steps = max(max(1, n // batch) for n in draw.n_rows.values())
-        width = max(part.x.shape[1] for part in draw.parts.values())
-        passes = self.effort * passes_for(
-            width, steps, at_1024=PASSES_AT_1024, passes=PASSES, within=STEPS
-        )
-        return Settings(
-            epochs=self.epochs or max(1, round(passes)),
-            batch_size=batch,
-            betas=self.betas,
-            weight_decay=self.weight_decay,
-            schedule=self.schedule,
-            steps=steps,
-            clip=self.clip,
-        )
+        return settings_for(self, draw)
 
     def _build(self, name: str, x_ND: AnyArray) -> Branch:
         """An untrained network, scaled to these rows."""
@@ -280,6 +228,7 @@ class JointMethod(Method):
     def _rates(self, networks: Sequence[str], modules: Sequence[str]) -> dict[str, float]:
         rates = self.learning_rate
         keys = {**{name: name for name in networks}, **{shared_key(k): k for k in modules}}
+        check_known_rates(rates, list(keys.values()))
         if not isinstance(rates, Mapping):
             return dict.fromkeys(keys, float(rates))
         return {key: float(rates.get(k, rates.get("*", RATE))) for key, k in keys.items()}
@@ -340,25 +289,7 @@ class JointMethod(Method):
                 self.maps_[name] = Affine(**found)
 
     def _check_arguments(self) -> None:
-        if vars(self).get("dim") is not None:
-            check_range("dim", vars(self)["dim"], low=1, integer=True)
-        check_widths(self.hidden)
-        check_one_of("activation", self.activation, tuple(ACTIVATIONS))
-        check_flag("batch_norm", self.batch_norm)
-        for name in ("input_dropout", "dropout"):
-            check_range(name, getattr(self, name), low=0, high=0.99)
-        for name in ("epochs", "batch_size"):
-            if getattr(self, name) is not None:
-                check_range(name, getattr(self, name), low=1, integer=True)
-        check_range("effort", self.effort, low=0.01, high=100)
-        check_rates(self.learning_rate)
-        check_betas(self.betas)
-        check_range("weight_decay", self.weight_decay, low=0)
-        if self.clip is not None:
-            check_range("clip", self.clip, low=1e-12)
-        check_one_of("schedule", self.schedule, ("one-cycle", "constant"))
-        check_range("validation_fraction", self.validation_fraction, low=0, high=0.9)
-        check_range("random_state", self.random_state, low=0, integer=True)
+        check_settings(self)
         self._check_own()
 
 

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from commonspace.methods.baselines.joint_draw import Draw
 from commonspace.methods.jobs import as_tensor, in_blocks
 from commonspace.methods.parts import VALID_ROWS, Part, evenly, mean_ap_among
 from commonspace.networks import Branch
@@ -106,32 +107,6 @@ class Batch:
     def mean_over_modalities(self, loss: Callable[[str], Tensor]) -> Tensor:
         """Mean of a loss of one modality, given by name."""
         return torch.stack([loss(name) for name in self.z]).mean()
-
-
-@dataclass(frozen=True)
-class Draw:
-    """Which rows batches are drawn from.
-
-    Attributes:
-        parts: Features, label weights and item numbers of each modality.
-        order: Row numbers of each modality, in the order that its stream counts.
-        streams: The stream that each modality follows: one for all where rows are matched.
-    """
-
-    parts: Mapping[str, Part]
-    order: Mapping[str, IntArray]
-    streams: Mapping[str, str]
-
-    @property
-    def n_rows(self) -> dict[str, int]:
-        """Length of each stream."""
-        return {stream: len(self.order[name]) for name, stream in self.streams.items()}
-
-    def rows(self, name: str, count: int | None = None) -> Part:
-        """Rows of a modality in the order of its stream, ``count`` of them at even distances."""
-        order = self.order[name]
-        chosen = np.arange(len(order)) if count is None else _spread(len(order), count)
-        return self.parts[name].take(order[chosen])
 
 
 class Trainer(Protocol):
@@ -298,22 +273,6 @@ def embed(
 def shared_key(name: str) -> str:
     """What the loop calls a module that is no modality's own."""
     return f"{SHARED}/{name}"
-
-
-def balanced(y_NC: Float32Array, seed: int) -> IntArray:
-    """Row numbers in which every class is as frequent as the largest, its rows taken in turn.
-
-    A row of several classes counts under its first.
-    """
-    generator = np.random.default_rng(seed)
-    classes = y_NC.argmax(axis=1)
-    members = [generator.permutation(np.flatnonzero(classes == k)) for k in np.unique(classes)]
-    most = max(map(len, members))
-    return np.concatenate([np.resize(rows, most) for rows in members]).astype(np.int64)
-
-
-def _spread(n: int, count: int) -> IntArray:
-    return np.linspace(0, n - 1, min(n, count)).astype(np.int64)
 
 
 def _width(function: Callable[[Tensor], Tensor], x_ND: AnyArray) -> int:

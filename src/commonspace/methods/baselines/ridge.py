@@ -9,7 +9,8 @@ from torch import nn
 
 from commonspace.checks import check_range
 from commonspace.data import Modality
-from commonspace.methods.base import PartwiseMethod, standardization
+from commonspace.methods.base import standardization
+from commonspace.methods.baselines.partwise import PartwiseMethod
 from commonspace.networks import LinearMap
 from commonspace.space import Space
 from commonspace.types import AnyArray, Float32Array
