@@ -71,6 +71,22 @@ def test_a_folder_that_is_a_file_is_a_write_error(tmp_path):
         disk.write_json(tmp_path / "taken" / "a.json", {})
 
 
+def test_a_target_is_absent_empty_or_ours(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(InputError, match=r"file is a file\. Name a folder for the model\."):
+        disk.check_target(tmp_path / "file", what="the model")
+    folder = tmp_path / "folder"
+    disk.check_target(folder, what="the model")
+    folder.mkdir()
+    (folder / ".checkpoints").mkdir()
+    disk.check_target(folder, what="the model")
+    (folder / "model.json").write_text("")
+    disk.check_target(folder, what="the model", marker="model.json")
+    for marker in (None, "other.json"):
+        with pytest.raises(InputError, match=r"folder is not empty\. Name a new folder for the"):
+            disk.check_target(folder, what="the model", marker=marker)
+
+
 def test_json_round_trip(tmp_path):
     content = {**KIND, "name": "Größe 🦊", "list": [1, 2.5, None, True], "nested": {"z": 1, "a": 2}}
     disk.write_json(tmp_path / "a.json", content)
@@ -147,6 +163,13 @@ def test_damaged_arrays_are_named_and_pickles_are_never_read(tmp_path):
     path.unlink()
     with pytest.raises(StorageError, match=r"a\.npy is missing"):
         disk.check_file(path, digest, restore="Train again.")
+
+
+def test_a_file_that_is_no_array_is_no_reason_to_load_pickles(tmp_path):
+    (tmp_path / "a.npy").write_text("no array")
+    with pytest.raises(StorageError, match=r"no \.npy file of plain numbers or text") as caught:
+        disk.read_array(tmp_path / "a.npy")
+    assert "unsafely" not in str(caught.value)
 
 
 def test_objects_are_never_written(tmp_path):

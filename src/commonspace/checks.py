@@ -69,7 +69,13 @@ def as_features(x: Any, *, where: str, n_features: int | None = None) -> Float32
 
 
 def check_finite(x: AnyArray, *, where: str, block: int = 1 << 22) -> None:
-    """Raise `InputError` naming the first row and column of ``x`` that is NaN or infinite."""
+    """Raise `InputError` naming the first row and column of ``x`` that is NaN or infinite.
+
+    Args:
+        x: A matrix of numbers.
+        where: What the message calls it.
+        block: Numbers to look at together.
+    """
     rows = max(1, block // max(1, x.shape[1]))
     for start in range(0, len(x), rows):
         part = x[start : start + rows]
@@ -144,7 +150,15 @@ def check_range(
     high: float | None = None,
     integer: bool = False,
 ) -> None:
-    """Raise `InputError` unless ``value`` is a number within [low, high]."""
+    """Raise `InputError` unless ``value`` is a number within [low, high].
+
+    Args:
+        name: What the message calls it.
+        value: Anything; neither a bool nor a text is a number, and NaN is within no bound.
+        low: The least; None is any.
+        high: The most; None is any.
+        integer: Whether it has to be a whole number.
+    """
     kinds = (int, np.integer) if integer else (int, float, np.integer, np.floating)
     inside = (
         isinstance(value, kinds)
@@ -188,7 +202,14 @@ def check_flag(name: str, value: Any) -> None:
 
 
 def not_found(kind: str, name: object, known: Iterable[str], *, hint: str = "") -> NotFoundError:
-    """Return the error for a name that is not there, with the nearest one that is."""
+    """Return the error for a name that is not there, with the nearest one that is.
+
+    Args:
+        kind: What was asked for, such as "modality".
+        name: The name.
+        known: The names there are.
+        hint: A last sentence.
+    """
     names = [str(value) for value in known]
     folded = {value.lower(): value for value in names}
     close = get_close_matches(str(name).lower(), folded, n=1)
@@ -199,7 +220,16 @@ def not_found(kind: str, name: object, known: Iterable[str], *, hint: str = "") 
 
 
 def require(package: str, *, extra: str, what: str) -> ModuleType:
-    """Import an optional package, or say which extra brings it."""
+    """Import an optional package, or say which extra brings it.
+
+    Args:
+        package: The module to import.
+        extra: The extra of commonspace that installs it.
+        what: What needs it, for the message.
+
+    Raises:
+        MissingExtraError: It is not installed.
+    """
     try:
         return import_module(package)
     except ImportError as error:

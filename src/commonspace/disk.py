@@ -62,6 +62,28 @@ def _sync_folder(folder: Path) -> None:
         os.close(descriptor)
 
 
+def check_folder(folder: Path, *, what: str) -> None:
+    """Raise `InputError` if a file stands where a folder for ``what`` is to be."""
+    if folder.exists() and not folder.is_dir():
+        raise InputError(f"{folder} is a file. Name a folder for {what}.")
+
+
+def check_target(folder: Path, *, what: str, marker: str | None = None) -> None:
+    """Raise `InputError` unless ``what`` can be written to a folder: absent, empty, or ours.
+
+    Args:
+        folder: Where to; hidden files, such as checkpoints, do not count.
+        what: What will be written.
+        marker: A file by which an earlier one is known, which may be replaced.
+    """
+    check_folder(folder, what=what)
+    ours = marker is not None and (folder / marker).exists()
+    if not ours and folder.exists() and any(p.name[0] != "." for p in folder.iterdir()):
+        raise InputError(
+            f"{folder} is not empty. Name a new folder for {what}, or remove this one first."
+        )
+
+
 def write_json(path: Path, content: Any) -> None:
     """Write JSON atomically: sorted only where the caller sorted, readable, newline at the end.
 
@@ -125,7 +147,9 @@ def read_array(path: Path, *, mmap: bool = True) -> AnyArray:
     except (ValueError, OSError, EOFError) as error:
         if mmap and "mmap" in str(error):  # an empty array cannot be mapped
             return read_array(path, mmap=False)
-        raise StorageError(f"{path} is damaged: {error}") from error
+        objects = "pickle" in str(error)  # numpy's own words say how to load them unsafely
+        why = "it is no .npy file of plain numbers or text" if objects else error
+        raise StorageError(f"{path} is damaged: {why}.") from error
     return array
 
 

@@ -66,6 +66,7 @@ def test_an_interrupt_is_one_line(shop, monkeypatch):
         (("--address", "10.0.0.1:6379"), "only the engine 'ray' has one"),
         (("--engine", "ray", "--address", "auto"), "expected HOST:PORT"),
         (("--modalities", "image,smell"), "no modality named 'smell'"),
+        (("--modalities", ""), "expected some of image, text, audio, got none"),
         (("--split", "all"), "no split named 'all'"),
         (("--encoder", "text=hash"), "no encoder named 'hash'"),
     ],
@@ -73,6 +74,35 @@ def test_an_interrupt_is_one_line(shop, monkeypatch):
 def test_train_refuses(shop, tmp_path, options, said):
     done = run("train", shop.data, "--out", tmp_path / "model", *TINY, *options)
     assert done.code == 2 and said in done.err, done.err
+
+
+@pytest.mark.parametrize(
+    ("command", "option"),
+    [
+        (("train", "data"), "--out"),
+        (("evaluate", "model", "data"), "--plots"),
+        (("inspect", "model", "data"), "--plots"),
+        (("encode", "model", "data"), "--out"),
+    ],
+)
+def test_a_file_in_place_of_a_folder_is_named(shop, tmp_path, command, option):
+    (tmp_path / "file").write_text("kept")
+    name, *places = command
+    done = run(name, *(getattr(shop, place) for place in places), option, tmp_path / "file")
+    assert done.code == 2 and "file is a file. Name a folder for the" in done.err, done.err
+    assert (tmp_path / "file").read_text() == "kept"
+
+
+def test_a_training_that_could_not_be_saved_does_not_begin(shop, monkeypatch):
+    monkeypatch.setattr("commonspace.data.load_dataset", lambda *_, **__: 1 / 0)
+    done = run("train", shop.data, "--out", shop.data, *TINY)
+    assert done.code == 2 and "is not empty. Name a new folder for the model" in done.err
+
+
+@pytest.mark.parametrize("size", ["nan", "inf", "-1"])
+def test_memory_that_is_no_size(shop, tmp_path, size):
+    done = run("index", shop.model, shop.data, "--out", tmp_path / "x", "--memory", size)
+    assert done.code == 2 and "--memory" in done.err, done.err
 
 
 def test_a_model_is_not_replaced_by_accident(shop):

@@ -273,6 +273,9 @@ def test_absent_files_columns_and_wrong_options(write, tmp_path):
         import_table(path, modalities=["imag"])
     with pytest.raises(NotFoundError, match="class named 'a'"):
         import_table(path, classes=["b"])
+    for role in ("label", "split", "item"):
+        with pytest.raises(NotFoundError, match=rf"'labl'.*It was to hold the {role}"):
+            import_table(path, **{role: "labl"})
     with pytest.raises(InputError, match="kinds"):
         import_table(path, kinds={"image": "sound"})
     with pytest.raises(InputError, match="list of names"):

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from commonspace.errors import InputError
+from commonspace.errors import InputError, StorageError
 from commonspace.evaluation import chance, evaluate, plot_curves
 
 from .slow import Data, table
@@ -22,6 +22,15 @@ def test_writes_two_pictures_a_direction(tmp_path):
     names = {f.name for f in plot_curves({"ours": several}, tmp_path / "plots")}
     assert len(names) == 6 and "map_image_3D-model.png" in names
     assert len(plot_curves({"ours": several, "again": report}, tmp_path / "plots")) == 4
+
+
+def test_a_file_in_place_of_the_folder_is_named(tmp_path):
+    pytest.importorskip("matplotlib")
+    (tmp_path / "file").write_text("")
+    data = Data({m: table(np.eye(3), [0, 1, 2], 3) for m in ("a", "b")}, ("x", "y", "z"))
+    report = evaluate({m: np.eye(3) for m in "ab"}, data, curves=True, n_bootstrap=0)
+    with pytest.raises(StorageError, match=r"cannot write .*file.pr_a_b\.png"):
+        plot_curves({"model": report}, tmp_path / "file")
 
 
 def test_needs_curves(tmp_path):

@@ -8,6 +8,7 @@ from typing import Any
 
 from commonspace.benchmarks.coders import OWN
 from commonspace.checks import require
+from commonspace.disk import atomic_file
 from commonspace.types import JsonDict
 
 # Colours of Okabe and Ito; marks and, from the eighth line, dots tell them apart.
@@ -20,7 +21,6 @@ def draw(
     rows: Sequence[JsonDict], sizes: Sequence[JsonDict], curves: Curves, folder: Path
 ) -> list[Path]:
     """Draw up to three PNG files for each set and space; return them."""
-    folder.mkdir(parents=True, exist_ok=True)
     files = []
     for name, space in dict.fromkeys((row["set"], row["space"]) for row in rows):
         here = [row for row in rows if (row["set"], row["space"]) == (name, space)]
@@ -92,5 +92,6 @@ def _picture(lines: Callable[[Any], None], title: str, path: Path) -> Path:
     axes.set_title(title)
     axes.grid(alpha=0.3)
     axes.legend(fontsize=7, ncols=2)
-    figure.savefig(path, dpi=150)
+    with atomic_file(path) as file:
+        figure.savefig(file, format="png", dpi=150)
     return path

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from commonspace.checks import require
+from commonspace.disk import atomic_file
 from commonspace.types import JsonDict
 
 # Colours of Okabe and Ito; marks tell the kinds of a colour apart.
@@ -17,7 +18,6 @@ _FIGURES = {"recall": "recall@10", "of_float": "mAP, share of exact float"}
 
 def draw(rows: Sequence[JsonDict], folder: Path) -> list[Path]:
     """Draw one PNG file against bytes and one against queries a second; return them."""
-    folder.mkdir(parents=True, exist_ok=True)
     axes = {"bytes": "bytes an item", "qps_1": "queries a CPU second, one at a time"}
     return [_picture(rows, key, label, folder / f"search_{key}.png") for key, label in axes.items()]
 
@@ -43,7 +43,8 @@ def _picture(rows: Sequence[JsonDict], key: str, label: str, path: Path) -> Path
     handles, labels = panels[0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside right center", fontsize=7)
     figure.suptitle(f"{rows[0]['items']:,} items")
-    figure.savefig(path, dpi=150)
+    with atomic_file(path) as file:
+        figure.savefig(file, format="png", dpi=150)
     return path
 
 

@@ -57,9 +57,12 @@ def evaluate(
     """Score retrieval between every two modalities, with 95 % intervals over queries."""
     from commonspace import evaluation
     from commonspace.data import load_dataset
+    from commonspace.disk import check_folder
     from commonspace.store.models import load
     from commonspace.store.pipelines import model_inputs
 
+    if plots is not None:
+        check_folder(plots, what="the plots")
     chosen = _protocol(protocol, k, divide_by, within, graded)
     ranks = _whole_numbers("--cutoffs", parse_list(cutoffs) or ())
     fitted = load(model)

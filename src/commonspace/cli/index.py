@@ -99,7 +99,8 @@ def index(
     ] = False,
     bits: Annotated[int | None, typer.Option(min=8, help="Of a code.")] = None,
     memory: Annotated[
-        float | None, typer.Option(metavar="MB", help="That an automatic index may take.")
+        float | None,
+        typer.Option(min=0, max=1e9, metavar="MB", help="That an automatic index may take."),
     ] = None,
     recall: Annotated[
         float | None, typer.Option(min=0, max=1, help="Share of true neighbours to find.")
@@ -223,15 +224,9 @@ def check(
     json: Json = False,
 ) -> None:
     """Look for damage: of the file, of any vector, of the index; exit with 2 if there is any."""
-    from commonspace.store.collection import Collection
     from commonspace.store.copying import check_collection
-    from commonspace.store.milvus import is_address
 
-    if is_address(collection):
-        with Collection.open(collection, read_only=True) as items:
-            problems = items.verify()
-    else:
-        problems = check_collection(collection)
+    problems = check_collection(collection)
     if json:
         print_json({"collection": collection, "ok": not problems, "problems": problems})
     else:

@@ -58,9 +58,12 @@ def inspect(
     """Look for a modality gap, collapse, confusions, hubs, bad calibration and wrong labels."""
     from commonspace import evaluation
     from commonspace.data import load_dataset
+    from commonspace.disk import check_folder
     from commonspace.store.models import load
     from commonspace.store.pipelines import model_inputs
 
+    if plots is not None:
+        check_folder(plots, what="the pictures")
     fitted = load(model)
     part = load_dataset(data, root=data_root)[split]
     names = parse_list(modalities)

@@ -106,6 +106,9 @@ def train(
     first, and the model remembers how. The split "valid", where there is one, selects the model;
     "test" is never touched.
     """
+    from commonspace.disk import check_target
+
+    check_target(out, what="the model", marker="model.json")
     if (out / "model.json").exists() and not force:
         raise InputError(f"{out} holds a model. Name a new folder, or replace it with --force.")
     if settings is not None:

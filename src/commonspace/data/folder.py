@@ -19,7 +19,14 @@ import numpy as np
 from commonspace.checks import check_names, not_found
 from commonspace.data.dataset import Dataset, Modality
 from commonspace.data.labels import Labels
-from commonspace.disk import check_file, read_array, read_json, write_array, write_json
+from commonspace.disk import (
+    check_file,
+    check_target,
+    read_array,
+    read_json,
+    write_array,
+    write_json,
+)
 from commonspace.errors import InputError, StorageError
 from commonspace.types import AnyArray, JsonDict
 
@@ -78,6 +85,10 @@ class Splits(Mapping[str, Dataset]):
             NotFoundError: No split has a modality of that name.
         """
         check_names("modalities", modalities)
+        if not modalities:
+            raise InputError(
+                f"modalities: expected some of {', '.join(self.modalities)}, got none."
+            )
         for name in modalities:
             if name not in self.modalities:
                 raise not_found("modality", name, self.modalities)
@@ -93,12 +104,12 @@ class Splits(Mapping[str, Dataset]):
         The manifest is written last, so a folder without one was never finished.
 
         Raises:
-            InputError: The folder holds something already; splits differ in their classes.
+            InputError: The folder holds something already, or is a file; splits differ in their
+                classes.
             StorageError: The disk refuses.
         """
         folder = Path(folder)
-        if folder.exists() and any(folder.iterdir()):
-            raise InputError(f"{folder} is not empty. Name a new folder, or remove this one first.")
+        check_target(folder, what="the data set")
         if len({part.classes for part in self.parts.values()}) != 1:
             raise InputError("splits: expected one list of classes, got different ones.")
         splits = {

@@ -49,7 +49,11 @@ class SentenceTransformerEncoder(SettingsEncoder):
     @property
     def id(self) -> str:
         """Name with version, model and the first digits of the SHA-256 of its weights."""
-        return f"{super().id}:weights={digest_of(self._network)}"
+        return f"{super().id}:weights={self._digest}"
+
+    @cached_property
+    def _digest(self) -> str:
+        return digest_of(self._network)
 
     @cached_property
     def dim(self) -> int:
@@ -88,7 +92,11 @@ class _NetworkOfPictures(SettingsEncoder):
     @property
     def id(self) -> str:
         """Name with version, model and the first digits of the SHA-256 of its weights."""
-        return f"{super().id}:weights={digest_of(self._loaded[0])}"
+        return f"{super().id}:weights={self._digest}"
+
+    @cached_property
+    def _digest(self) -> str:
+        return digest_of(self._loaded[0])
 
     @cached_property
     def dim(self) -> int:

@@ -114,6 +114,15 @@ def rank_all(
     """Score every query: costs of a large block, for the sake of BLAS, ranked in smaller ones.
 
     Half of the memory holds costs, a quarter is for making and a quarter for ranking them.
+
+    Args:
+        z_QE: Vectors of the queries.
+        z_GE: Vectors of the gallery.
+        relevance: Their labels.
+        protocol: How the number is made.
+        curves: Sums to add each query's curves to; None leaves them out.
+        memory: Bound of working memory in bytes.
+        gains: Their label weights, where gains are measured.
     """
     step = min(len(z_QE), block_rows(len(z_GE), memory // 2, bytes_per_pair=8))
     per_pair = BYTES_PER_PAIR if gains is None else max(BYTES_PER_PAIR, GAIN_BYTES)
@@ -143,7 +152,13 @@ def rank_all(
 
 
 def block_rows(n_gallery: int, memory: int, *, bytes_per_pair: int) -> int:
-    """How many queries a block may have; at least one."""
+    """How many queries a block may have; at least one.
+
+    Args:
+        n_gallery: Items in the gallery.
+        memory: Bytes there are.
+        bytes_per_pair: That a query and an item of the gallery take.
+    """
     return max(1, memory // (bytes_per_pair * n_gallery))
 
 
@@ -156,7 +171,16 @@ def to_score(
     n_bootstrap: int,
     curves: Curves | None = None,
 ) -> Score:
-    """Bring scores per query to one `Score`."""
+    """Bring scores per query to one `Score`.
+
+    Args:
+        found: The scores.
+        relevance: For how many queries and items there were.
+        protocol: What it says of empty queries counts.
+        seed: Of the bootstrap.
+        n_bootstrap: Resamples of the intervals; 0 leaves them out.
+        curves: To be kept with the score.
+    """
     skipped = found.empty if protocol.empty == "skip" else np.zeros_like(found.empty)
     mean, interval, worst, best = summarise(
         found.ap, found.worst, found.best, ~skipped, seed=seed, n_bootstrap=n_bootstrap

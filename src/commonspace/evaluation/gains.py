@@ -45,7 +45,16 @@ class Gains:
 
     @classmethod
     def of(cls, query_labels: Any, gallery_labels: Any, *, exclude_self: bool) -> Gains:
-        """Read labels given as class numbers, shape (n,), or weights, shape (n, n_classes)."""
+        """Read labels given as class numbers, shape (n,), or weights, shape (n, n_classes).
+
+        Args:
+            query_labels: Of the queries.
+            gallery_labels: Of the gallery.
+            exclude_self: Whether row i of both is one item, worth nothing to itself.
+
+        Raises:
+            InputError: A weight is below 0.
+        """
         query, gallery = np.asarray(query_labels), np.asarray(gallery_labels)
         if query.ndim == 1:
             n_classes = 1 + max(int(query.max(initial=0)), int(gallery.max(initial=0)))

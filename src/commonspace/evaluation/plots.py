@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from commonspace.checks import require
+from commonspace.disk import atomic_file
 from commonspace.errors import InputError
 from commonspace.evaluation.curves import Curves
 from commonspace.evaluation.report import Report
@@ -31,10 +32,10 @@ def plot_curves(reports: Mapping[str, Report], folder: str | Path) -> list[Path]
     Raises:
         InputError: There is no report, or one has no curves.
         MissingExtraError: matplotlib is not installed.
+        StorageError: A file stands in place of the folder, or the disk refuses.
     """
     _check_curves(reports)
     target = Path(folder)
-    target.mkdir(parents=True, exist_ok=True)
     directions = dict.fromkeys(name for report in reports.values() for name in report.scores)
     files = []
     kinds = [("pr", _draw_recall), ("scope", _draw_scope)]
@@ -74,7 +75,8 @@ def _picture(
     axes.set_ylim(0, 1.02)
     axes.grid(alpha=0.3)
     axes.legend()
-    figure.savefig(path, dpi=150)
+    with atomic_file(path) as file:
+        figure.savefig(file, format="png", dpi=150)
 
 
 def _draw_recall(axes: Any, curves: Curves, style: dict[str, Any]) -> None:

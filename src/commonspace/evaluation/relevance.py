@@ -34,7 +34,16 @@ class Relevance:
 
     @classmethod
     def of(cls, query_labels: Any, gallery_labels: Any, *, exclude_self: bool) -> Relevance:
-        """Pack labels given as class numbers, shape (n,), or weights, shape (n, n_classes)."""
+        """Pack labels given as class numbers, shape (n,), or weights, shape (n, n_classes).
+
+        Args:
+            query_labels: Of the queries.
+            gallery_labels: Of the gallery.
+            exclude_self: Whether row i of both is one item, not relevant to itself.
+
+        Raises:
+            InputError: Neither numbers nor weights, or not over the same classes.
+        """
         query, gallery = (
             _labels("query_labels", query_labels),
             _labels("gallery_labels", gallery_labels),

@@ -127,7 +127,16 @@ def summarise(
     seed: int,
     n_bootstrap: int,
 ) -> tuple[float, tuple[float, float] | None, float, float]:
-    """Return mean, interval, worst and best mean over the queries that count."""
+    """Return mean, interval, worst and best mean over the queries that count.
+
+    Args:
+        ap: A value of each query, shape (n_queries,).
+        worst: Of its worst order of ties, likewise.
+        best: Of its best.
+        counts: Which queries count; without any, the answer is NaN.
+        seed: Of the bootstrap.
+        n_bootstrap: Resamples of the interval; 0 leaves it out.
+    """
     if not counts.any():
         return math.nan, None, math.nan, math.nan
     kept = ap[counts]
@@ -186,7 +195,17 @@ class Report:
         return {name: mean for name, mean in means.items() if mean is not None}
 
     def compare(self, other: Report, *, n_resamples: int = 10_000, seed: int = 0) -> Comparison:
-        """Test whether this report differs from another: see `compare`."""
+        """Test whether this report differs from another.
+
+        Args:
+            other: Made by the same protocol on the same data.
+            n_resamples: See `compare`.
+            seed: Likewise.
+
+        Raises:
+            ProtocolMismatchError: As `compare`.
+            InputError: Likewise.
+        """
         return compare(self, other, n_resamples=n_resamples, seed=seed)
 
     def to_dict(self, *, per_query: bool = False) -> JsonDict:

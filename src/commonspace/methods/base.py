@@ -240,7 +240,13 @@ class Method(BaseEstimator, ABC):
         return self._state()
 
     def restore(self, state: MethodState, *, space: Space, meta: Mapping[str, Any]) -> Self:
-        """Take over what `state` returned: the model answers as before, to the bit."""
+        """Take over what `state` returned: the model answers as before, to the bit.
+
+        Args:
+            state: What was learned.
+            space: The model's space.
+            meta: The attributes inputs, encoders, history and training, by name.
+        """
         self.space_ = space
         self.inputs_ = dict(meta["inputs"])
         self.encoders_ = dict(meta["encoders"])

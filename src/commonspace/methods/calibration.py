@@ -23,6 +23,11 @@ def fit_temperature(logits_NC: FloatArray, y_NC: FloatArray, *, several: bool) -
     """Return the T > 0 for which logits / T are best calibrated on these rows [1].
 
     1 without rows.
+
+    Args:
+        logits_NC: One logit a class.
+        y_NC: Label weights.
+        several: Whether every class is a yes-or-no of its own.
     """
 
     def cost(log_t: float) -> float:
@@ -38,6 +43,11 @@ def calibrated_error(logits_NC: FloatArray, y_NC: FloatArray, *, several: bool) 
     """Mean squared error (Brier score) of the posteriors at their `fit_temperature`.
 
     NaN without rows.
+
+    Args:
+        logits_NC: One logit a class.
+        y_NC: Label weights.
+        several: Whether every class is a yes-or-no of its own.
     """
     if not len(y_NC):
         return float("nan")

@@ -27,7 +27,16 @@ def check_rows(modality: str, x: Any, valid: Any) -> None:
 def labels_in_space(
     space: Space, labels: Any, n: int, *, can_add_classes: bool
 ) -> tuple[Space, Labels]:
-    """Read the labels of ``n`` rows; names that are new extend the space, where they may.
+    """Read labels; names that are new extend the space, where they may.
+
+    Args:
+        space: The model's.
+        labels: As in `Dataset.from_arrays`; None: all unknown.
+        n: How many rows there are.
+        can_add_classes: Whether the space may get classes that it does not have.
+
+    Returns:
+        The space, extended or the same, and the labels over its classes.
 
     Raises:
         InputError: Not labels, or a class that the space does not have and may not get.

@@ -60,9 +60,9 @@ class PosteriorEncoder(nn.Module):
         hidden: Widths of the experts' hidden layers.
         experts: Options of each `Expert`, by name.
         basis: Basis of the space, shape (dim, dim), or the frame of more than dim classes.
-        own: First column of the modality's place, and one past its last, see `Space.place`.
         n_classes: Classes that own the first columns.
         several: Rows may belong to several classes: one sigmoid a class instead of a softmax.
+        own: First column of the modality's place, and one past its last, see `Space.place`.
         landmarks: Of the `KernelMachine` beside the experts; 0 has none.
 
     Attributes:

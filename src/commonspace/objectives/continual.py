@@ -67,7 +67,13 @@ def _inner(first: Sequence[Tensor], second: Sequence[Tensor]) -> Tensor:
 def anchor_penalty(
     parameters: Mapping[str, Tensor], anchors: Mapping[str, Tensor], fisher: Mapping[str, Tensor]
 ) -> Tensor:
-    """EWC [2]: ½ Σ F (θ − θ*)², with the diagonal Fisher information of what was learned."""
+    """EWC [2]: ½ Σ F (θ − θ*)², with the diagonal Fisher information of what was learned.
+
+    Args:
+        parameters: θ, by name.
+        anchors: θ*, of the same names and shapes.
+        fisher: F, likewise.
+    """
     terms = [
         (fisher[key] * (value - anchors[key]).square()).sum() for key, value in parameters.items()
     ]
@@ -81,6 +87,11 @@ def with_gradients(
 
     So a rule that is no plain loss (a projection, a look-ahead, the way to a point, as in
     Reptile [4]) still trains in a loop that takes losses.
+
+    Args:
+        value: Of the scalar, what a history shows.
+        parameters: What is trained.
+        gradients: One a parameter, of its shape.
     """
     inner = _inner(parameters, [gradient.detach() for gradient in gradients])
     return value.detach() + inner - inner.detach()

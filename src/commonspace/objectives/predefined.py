@@ -23,6 +23,12 @@ def supervised_loss(h_BE: Tensor, p_EC: Tensor, y_BC: Tensor, *, squared: bool) 
 
     A row whose label vector is zero is unlabelled and takes no part; without any labelled row the
     term is zero (the released code divides by zero there).
+
+    Args:
+        h_BE: Codes h of a batch.
+        p_EC: P, one direction a class.
+        y_BC: Label vectors y.
+        squared: Whether to take the square of the norm.
     """
     labelled = y_BC.ne(0).any(dim=1).to(h_BE.dtype)
     residual = _row_norms(h_BE @ p_EC - y_BC, squared=squared)
@@ -30,7 +36,13 @@ def supervised_loss(h_BE: Tensor, p_EC: Tensor, y_BC: Tensor, *, squared: bool) 
 
 
 def reconstruction_loss(decoded_BD: Tensor, x_BD: Tensor, *, squared: bool) -> Tensor:
-    """Mean over all rows of ‖x̂ − x‖, or of its square."""
+    """Mean over all rows of ‖x̂ − x‖, or of its square.
+
+    Args:
+        decoded_BD: x̂, what the decoder gives.
+        x_BD: x, what went into the encoder.
+        squared: Whether to take the square of the norm.
+    """
     return _row_norms(decoded_BD - x_BD, squared=squared).mean()
 
 

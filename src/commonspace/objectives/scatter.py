@@ -141,6 +141,13 @@ def discriminant_loss(
     Of the ``min(classes, E) − 1`` largest those count that are at most ``threshold`` above the
     smallest of them: a direction that separates well already gains nothing by separating better.
     Zero where fewer than two classes are there.
+
+    Args:
+        outputs: As in `scatter_matrices`.
+        labels: Likewise.
+        ridge: See `discriminant_values`.
+        correlation: Likewise.
+        threshold: How far above the smallest value another still counts.
     """
     n_classes = int(torch.cat(list(labels)).any(dim=0).sum())
     kept = min(n_classes, outputs[0].shape[1]) - 1

@@ -44,7 +44,13 @@ class Alignment:
 
     @classmethod
     def of(cls, x_NE: AnyArray, y_NC: AnyArray, *, weight: float) -> Alignment:
-        """The form of given vectors and label weights; w is ``weight``."""
+        """The form of given vectors and labels.
+
+        Args:
+            x_NE: Vectors.
+            y_NC: Label weights; rows of zeros have no label.
+            weight: w, from 0 to 1.
+        """
         z_CE = prototypes(x_NE, y_NC)
         spread = float(np.square(z_CE).sum())
         if not spread:  # prototypes that are all zero tell no direction from another

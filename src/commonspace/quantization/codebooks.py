@@ -56,6 +56,13 @@ def update_codebooks(
 
     The ridge pulls towards the codebooks there were, not towards zero, so that the step never
     increases the error, and a codeword that no row uses stays where it is.
+
+    Args:
+        x_NE: Vectors.
+        words_NM: Their words.
+        D_MQE: The codebooks before.
+        ridge: Pull towards these, in rows.
+        weights: c, one a row; None counts all alike.
     """
     n_words, n_entries, dim = D_MQE.shape
     b = one_hot(words_NM, n_entries=n_entries).astype(np.float64)

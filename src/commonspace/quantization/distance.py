@@ -38,6 +38,12 @@ def squared_distances(
     """``‖q − D b‖² = ‖q‖² − 2 ⟨q, D b⟩ + ‖D b‖²``, shape (n_queries, n): smaller is closer.
 
     What rounding leaves below zero is zero.
+
+    Args:
+        tables: As `lookup_tables` makes them of the queries.
+        words_NM: Words of the items.
+        queries_QE: The queries.
+        norms_N: As `squared_norms` makes them of the words.
     """
     q_norms = np.square(queries_QE).sum(axis=1, keepdims=True)
     found = q_norms - 2 * inner_products(tables, words_NM) + norms_N

@@ -164,7 +164,16 @@ class Quantizer:
     def squared_distances(
         self, queries: Any, codes: Any, norms: FloatArray | None = None
     ) -> Float32Array:
-        """``‖q − x̂‖²`` by table; ``norms`` are those of `squared_norms`, stored before."""
+        """``‖q − x̂‖²`` by table, shape (n_queries, n).
+
+        Args:
+            queries: Shape (n_queries, dim).
+            codes: Shape (n, bits / 8), uint8.
+            norms: What `squared_norms` returned for these codes, stored before; None makes them.
+
+        Raises:
+            InputError: Shapes do not fit.
+        """
         q_QE, words = self._queries(queries), self.words(codes)
         found = distance.squared_norms(self.D_, words) if norms is None else np.asarray(norms)
         if found.shape != (len(words),):

@@ -86,7 +86,14 @@ class Callback(Protocol):
     """Something to call after every epoch; must survive pickling to a worker process."""
 
     def on_epoch(self, name: str, epoch: int, epochs: int, metrics: Mapping[str, float]) -> None:
-        """Take note of an epoch that ended."""
+        """Take note of an epoch that ended.
+
+        Args:
+            name: Of the training.
+            epoch: Number of the epoch, from 1.
+            epochs: In all.
+            metrics: As a row of the history.
+        """
         ...
 
 

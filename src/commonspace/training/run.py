@@ -32,7 +32,18 @@ class TensorBoard:
     folder: Path
 
     def on_epoch(self, name: str, epoch: int, epochs: int, metrics: Mapping[str, float]) -> None:
-        """Append the metrics of one epoch."""
+        """Append the metrics of one epoch.
+
+        Args:
+            name: Of the training: its folder.
+            epoch: Number of the epoch, from 1.
+            epochs: In all.
+            metrics: By name.
+
+        Raises:
+            MissingExtraError: tensorboard is not installed.
+            StorageError: The disk refuses.
+        """
         try:
             from tensorboard.compat.proto.event_pb2 import Event, SessionLog
             from tensorboard.compat.proto.summary_pb2 import Summary

@@ -14,7 +14,7 @@ import numpy as np
 from scipy import sparse
 
 from commonspace.checks import not_found
-from commonspace.errors import InputError
+from commonspace.errors import InputError, NotFoundError
 from commonspace.types import AnyArray
 
 CONTAINER_SUFFIXES = (".npz", ".mat", ".h5", ".hdf5", ".h5py")
@@ -78,7 +78,7 @@ def open_arrays(path: str | Path) -> ArrayFile:
     """
     path = Path(path)
     if not path.is_file():
-        raise not_found("file", path, (), hint="Check the path.")
+        raise NotFoundError(f"there is no file {path}. Check the path.")
     if path.suffix.lower() not in CONTAINER_SUFFIXES:
         raise InputError(
             f"{path}: expected a file of arrays ({', '.join(CONTAINER_SUFFIXES)}), got suffix "

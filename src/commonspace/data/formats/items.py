@@ -17,7 +17,7 @@ from commonspace.data.formats.cells import CELL_KINDS, CellKind, ModalityColumn,
 from commonspace.data.formats.containers import ArrayInfo
 from commonspace.data.formats.label_columns import LabelColumns
 from commonspace.data.formats.tables import Batch, Place, read_batches, row_unit
-from commonspace.errors import InputError
+from commonspace.errors import InputError, NotFoundError
 from commonspace.types import StrArray
 
 _WIDE = re.compile(r"(.+)\[(\d+)\]")
@@ -141,7 +141,7 @@ class _Table:
     def read(self) -> _Table:
         """Read the whole file."""
         if not self.path.is_file():
-            raise not_found("file", self.path, (), hint="Check the path.")
+            raise NotFoundError(f"there is no file {self.path}. Check the path.")
         for batch in read_batches(self.path):
             self.add(batch)
         return self
@@ -250,6 +250,12 @@ class _Table:
         )
 
     def _check_columns(self) -> None:
+        roles = {"label": self.label, "split": self.split, "item": self.item}
+        for role, column in roles.items():  # a column by its usual name may be absent
+            graded = role == "label" and any(self.tags.graded_class(c) for c in self.seen)
+            if column not in (None, role, *self.seen) and not graded:
+                hint = f"It was to hold the {role}. The table is {self.path}."
+                raise not_found("column", column, self.seen, hint=hint)
         for column in [*(self.wanted or {}), *self.kinds]:
             if column not in self.seen:
                 raise not_found("column", column, self.seen, hint=f"The table is {self.path}.")

@@ -60,6 +60,13 @@ def measure_gap(
     """Measure the gap between unit vectors ``u`` with labels ``y`` and ``v`` with labels ``w``.
 
     A row of several classes counts with its first one, a row of none as one class more.
+
+    Args:
+        u_NE: Vectors of one modality.
+        y_NC: Its label weights.
+        v_NE: Vectors of the other.
+        w_NC: Its label weights.
+        seed: Of the rows that are drawn where there are many.
     """
     rng = np.random.default_rng(seed)
     first, second = (_rows(rng, len(part)) for part in (u_NE, v_NE))

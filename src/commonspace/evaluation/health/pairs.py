@@ -61,7 +61,17 @@ def check_pairs(
     *,
     memory: int,
 ) -> PairCheck:
-    """Score the items that two modalities share."""
+    """Score the items that two modalities share.
+
+    Args:
+        z_QE: Vectors of one modality.
+        z_GE: Vectors of the other.
+        y_QC: Label weights of the first.
+        y_GC: Label weights of the other.
+        query_items: Item ids of the first.
+        gallery_items: Item ids of the other.
+        memory: Bound of working memory in bytes.
+    """
     at = mates(query_items, gallery_items)
     rows = np.flatnonzero(at >= 0)
     at = at[rows]

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from commonspace.checks import require
+from commonspace.disk import atomic_file
 from commonspace.evaluation.health.findings import Direction
 from commonspace.evaluation.health.reliability import Reliability
 from commonspace.evaluation.health.report import Health
@@ -31,9 +32,9 @@ def plot_health(health: Health, folder: str | Path) -> list[Path]:
 
     Raises:
         MissingExtraError: matplotlib is not installed.
+        StorageError: A file stands in place of the folder, or the disk refuses.
     """
     target = Path(folder)
-    target.mkdir(parents=True, exist_ok=True)
     files = []
     if health.gaps:
         height = 1.4 + 0.45 * len(health.gaps)
@@ -65,7 +66,8 @@ def _picture(path: Path, size: tuple[float, float], draw: Callable[[Any], None])
     module = require("matplotlib.figure", extra="plots", what="plot_health")
     figure = module.Figure(figsize=size, layout="constrained")
     draw(figure.subplots())
-    figure.savefig(path, dpi=120)
+    with atomic_file(path) as file:
+        figure.savefig(file, format="png", dpi=120)
     return path
 
 

@@ -113,7 +113,16 @@ def measure_confusion(
     exclude_self: bool,
     memory: int,
 ) -> Confusion:
-    """Measure which classes are found for which; labels are weights, of which those > 0 count."""
+    """Measure which classes are found for which; labels are weights, of which those > 0 count.
+
+    Args:
+        neighbours: Of each query in the gallery.
+        y_QC: Labels of the queries.
+        y_GC: Labels of the gallery.
+        classes: Names of the classes.
+        exclude_self: Whether row i of both is one item.
+        memory: Bound of working memory in bytes.
+    """
     q_QC, g_GC = ((part > 0).astype(np.float32) for part in (y_QC, y_GC))
     right = shares_label(neighbours, q_QC, g_GC)
     agreement = float(right.mean()) if right.size else 0.0
@@ -143,7 +152,14 @@ def measure_confusion(
 def measure_hubness(
     neighbours: Neighbours, y_QC: Float32Array, y_GC: Float32Array, items: StrArray
 ) -> Hubness:
-    """Measure how evenly the items, of ids ``items``, are found."""
+    """Measure how evenly items are found.
+
+    Args:
+        neighbours: Of each query in the gallery.
+        y_QC: Labels of the queries.
+        y_GC: Labels of the gallery.
+        items: Item ids of the gallery.
+    """
     n_queries, n_gallery = len(y_QC), len(y_GC)
     counts = np.bincount(neighbours.at.ravel(), minlength=n_gallery)
     fits = np.arange(neighbours.k) < _relatives(y_GC, y_QC)[:, None]

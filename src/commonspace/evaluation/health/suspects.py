@@ -119,7 +119,15 @@ def score_labels(
     *,
     known: BoolArray,
 ) -> Suspects:
-    """Hold labels against shares of votes, both (n, n_classes), where any vote is ``known``."""
+    """Hold labels against shares of votes.
+
+    Args:
+        share_NC: Share of each class in the votes of a row's neighbours.
+        y_NC: Label weights, of which those > 0 count.
+        items: Item id of each row.
+        at: Number of each row in the data.
+        known: Whether a row got any vote.
+    """
     has = y_NC > 0
     rows = np.arange(len(has))
     doubtful = np.where(has, share_NC, np.inf).argmin(axis=1)
