@@ -232,10 +232,11 @@ def _bytes_of(tensor: Any) -> bytes:
 def _without_bars() -> Iterator[None]:
     """Loading without the progress bars that transformers draws on stderr."""
     try:
-        from transformers.utils import logging
+        from transformers.utils import logging as library
     except ImportError:
         yield
         return
+    logging: Any = library  # has no types
     shown = logging.is_progress_bar_enabled()
     logging.disable_progress_bar()
     try:
