@@ -8,12 +8,13 @@ BIN := .venv/bin
 ONE_THREAD := OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1
 SOURCES := setup.sh pyproject.toml constraints.txt
 
-.PHONY: help demo test check bench docs site clean
+.PHONY: help demo test check audit bench docs site clean
 
 help:
 	@echo "make demo    train, compare, add a language and search; writes $(OUT)/index.html"
 	@echo "make test    all tests"
 	@echo "make check   lint, format, types"
+	@echo "make audit   look the installed packages up among known vulnerabilities (needs PyPI)"
 	@echo "make bench   time the evaluation against plain loops"
 	@echo "make docs    check the links of all Markdown pages"
 	@echo "make site    pages of the documentation and of $(RESULTS), in site/index.html"
@@ -29,6 +30,14 @@ check: .venv/.dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+# Strict: a package that the service does not know, or no service, is a failure and not a pass.
+audit: .venv/.dev
+	@mkdir -p build
+	$(BIN)/python -m pip freeze --exclude-editable | sed 's/+[a-z0-9.]*$$//' > build/audit.txt
+	@$(BIN)/pip-audit --strict --no-deps --disable-pip -r build/audit.txt || { \
+	  echo "make audit: a package is vulnerable, or was not looked up (https://pypi.org/pypi)"; \
+	  exit 1; }
 
 bench: .venv/.demo
 	$(ONE_THREAD) $(BIN)/commonspace bench evaluate

@@ -69,10 +69,12 @@ def until(marker: Path):
     return wait
 
 
-def test_a_call_that_loses_its_worker_is_made_again(cluster, tmp_path):
+def test_a_call_that_loses_its_worker_is_made_again(cluster, tmp_path, capsys):
     call = {"marker": tmp_path / "once", "times": 1}
     assert list(each_call(dies, [call])) == [(0, "lived")]
     assert (tmp_path / "once").read_text() == "xx"
+    out, err = capsys.readouterr()
+    assert out == "" and "worker died" in err  # what a command prints stays one JSON object
 
 
 def test_a_call_that_always_loses_its_worker_is_an_error_or_what_the_caller_says(cluster, tmp_path):

@@ -10,6 +10,7 @@ from command_line import ran, run
 from scipy.stats import ttest_1samp
 
 from commonspace.benchmarks import ablation, cells, contestants, sequential, train
+from commonspace.benchmarks.sequential_tests import t_interval
 from commonspace.data import make_dataset
 from commonspace.methods import SDML, sdml, sdml_training
 from commonspace.networks import posterior
@@ -200,7 +201,7 @@ def test_sequential_says_how_far_joint_training_is_over_seeds(tiny_recipes):
     assert [gap["of"] for gap in found["gaps"]] == ["hold", "replay"]
     values = np.random.default_rng(0).standard_normal(7)
     ends = ttest_1samp(values, 0).confidence_interval()
-    assert sequential.t_interval(values) == pytest.approx([ends.low, ends.high])
+    assert t_interval(values) == pytest.approx([ends.low, ends.high])
 
 
 def test_a_cell_is_computed_once_and_again_when_what_it_depends_on_changes(monkeypatch, tmp_path):

@@ -46,8 +46,9 @@ def test_index_goes_on_where_it_stopped(shop, place):
 @pytest.mark.parametrize(
     ("command", "message"),
     [
-        (("check",), "no check for damage"),
-        (("serve",), "only folders are served"),
+        (("check",), "a check for damage needs a collection in a folder"),
+        (("serve",), "a service needs a collection in a folder"),
+        (("map",), "a sample needs a collection in a folder"),
         (("search", "--lexical", "cat"), "no search by words"),
     ],
 )

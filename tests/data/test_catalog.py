@@ -104,3 +104,15 @@ def test_a_compact_file_of_another_kind_is_refused(tmp_path):
     (tmp_path / "mfeat.npz").write_bytes(b"PK nothing")
     with pytest.raises(InputError, match=r"mfeat\.npz cannot be read"):
         load_dataset("mfeat", root=tmp_path)
+
+
+def test_a_name_that_hides_a_folder_says_so(tmp_path, monkeypatch, caplog):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "digits").mkdir()
+    with pytest.raises(NotFoundError):
+        load_dataset("digits", root=tmp_path)
+    assert "what is here is ./digits" in caplog.text
+    caplog.clear()
+    with pytest.raises(NotFoundError, match="no data set"):  # the folder, which is empty
+        load_dataset("./digits", root=tmp_path)
+    assert caplog.text == ""

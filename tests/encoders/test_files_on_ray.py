@@ -34,7 +34,7 @@ def options(**more) -> EncodeRun:
 
 
 def test_features_and_broken_files_are_those_of_this_machine(cluster, pictures, tmp_path):
-    encoder = PixelEncoder(size=16)
+    encoder = PixelEncoder(side=16)
     here = encode_items(encoder, pictures, options())
     told: list[tuple[int, int]] = []
     run = options(engine="ray", cache=tmp_path / "c", progress=lambda *pair: told.append(pair))
@@ -68,7 +68,7 @@ def test_texts_travel_themselves(cluster):
 def test_an_error_stops_where_none_are_to_be_left_out(cluster, pictures):
     run = EncodeRun(batch=2, engine="ray")
     with pytest.raises(InputError, match=r"8\.png: not a picture"):
-        encode_items(PixelEncoder(size=16), pictures, run)
+        encode_items(PixelEncoder(side=16), pictures, run)
 
 
 _REAL = files_module._encode_on_node
@@ -86,7 +86,7 @@ def test_a_file_that_ends_its_workers_is_named_and_the_others_are_read(
 ):
     monkeypatch.setattr(files_module, "_encode_on_node", deadly)
     monkeypatch.setattr(files_module, "_TRIES", 0)
-    encoder = PixelEncoder(size=16)
+    encoder = PixelEncoder(side=16)
     found = encode_items(encoder, pictures, options(engine="ray"))
     assert found.rows.tolist() == [0, 1, 2, 4, 5, 6, 7]
     np.testing.assert_array_equal(found.x, encoder.encode([pictures[n] for n in found.rows]))
@@ -102,13 +102,13 @@ def unseen(spec, batch, present):
 def test_a_node_that_does_not_see_a_file_is_no_broken_file(cluster, pictures, monkeypatch):
     monkeypatch.setattr(files_module, "_encode_on_node", unseen)
     with pytest.raises(ServiceError, match=r"does not see .*gone\.png.*shared file system"):
-        encode_items(PixelEncoder(size=16), pictures, options(engine="ray"))
+        encode_items(PixelEncoder(side=16), pictures, options(engine="ray"))
 
 
 def test_paths_may_be_relative(cluster, pictures, monkeypatch):
     monkeypatch.chdir(pictures[0].parent)
     names = [path.name for path in pictures[:4]]
-    encoder = PixelEncoder(size=16)
+    encoder = PixelEncoder(side=16)
     there = encode_items(encoder, names, options(engine="ray"))
     np.testing.assert_array_equal(there.x, encoder.encode(names))
 

@@ -14,6 +14,7 @@ from commonspace.encoders import (
     encoder_from_spec,
     fitted_spec,
     identity,
+    kept_encoder,
     list_encoders,
     registry,
     same_encoder,
@@ -118,3 +119,11 @@ def test_a_record_must_be_of_the_same_encoder():
     assert same_encoder(record, HashTextEncoder(dim=64).spec())
     assert not same_encoder(record, HashTextEncoder(dim=32).spec())
     assert not same_encoder(record, identity(HashTextEncoder(dim=32)))
+
+
+def test_an_encoder_is_kept_for_the_next_query_of_equal_settings():
+    spec = {"kind": "text-hash", "version": 1, "dim": 96}
+    assert kept_encoder(spec) is kept_encoder(dict(reversed(spec.items())))
+    assert kept_encoder(spec) is not kept_encoder({**spec, "dim": 97})
+    with pytest.raises(InputError, match="as on record"):
+        kept_encoder({**spec, "id": "text-hash:v1:dim=97"})

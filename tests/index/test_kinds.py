@@ -218,6 +218,7 @@ def test_share_read_is_the_rows_of_the_lists_that_are_opened():
     """Four directions with 10, 20, 30 and 40 rows: a list each, and a query of each."""
     rows = np.eye(4, DIM, dtype=np.float32)[np.repeat(range(4), (10, 20, 30, 40))]
     index = make_index("ivf", n_lists=4, effort=1)
+    index.train(np.eye(4, DIM))
     index.add(np.arange(100), rows)
     assert index.share_read(np.eye(4, DIM)) == pytest.approx(0.25)
     assert index.share_read(np.eye(4, DIM)[3:]) == pytest.approx(0.4)

@@ -225,3 +225,8 @@ def test_a_copy_of_a_served_folder_is_a_collection(versions):
         shutil.copytree(versions / "one", versions / "copy")
     with Collection.open(versions / "copy", read_only=True) as collection:
         assert len(collection) == 50
+
+
+def test_a_folder_of_files_that_is_not_there_is_refused_at_the_start(store, tmp_path):
+    with pytest.raises(InputError, match="gone is no folder"):
+        create_app(store.collection, media=tmp_path / "gone")

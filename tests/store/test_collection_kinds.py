@@ -98,6 +98,7 @@ def test_few_items_are_searched_exactly_until_there_are_enough(tmp_path: Path):
 
 def test_the_automatic_kind_grows_with_the_items(tmp_path: Path, monkeypatch):
     monkeypatch.setattr(choice, "_FEW_NUMBERS", 50 * DIM)
+    monkeypatch.setattr(wish, "MOST_READ", 1.0)
     kinds = []
     memory = 300 * (4 * DIM + 17)
     with Collection.create(tmp_path / "col", space=SPACE, memory=memory) as col:
@@ -114,42 +115,43 @@ def test_the_automatic_kind_grows_with_the_items(tmp_path: Path, monkeypatch):
 def test_lists_that_would_be_read_in_large_part_give_way_to_exact_search(
     tmp_path: Path, monkeypatch
 ):
-    """Noise has no near neighbours: to find them, most lists are read. Groups have."""
-    monkeypatch.setattr(choice, "_FEW_NUMBERS", 50 * DIM)
+    """Noise of many dimensions has no near neighbours: to find them, most lists are read."""
+    monkeypatch.setattr(choice, "_FEW_NUMBERS", 50 * 64)
     made = []
     original = building._tune
     monkeypatch.setattr(building, "_tune", lambda *a: (made.append(a[0].kind), original(*a)))
-    with Collection.create(tmp_path / "noise", space=SPACE) as col:
-        col.add(range(300), vectors(300), modality="text")
-        col.flush()
-        assert col.index["kind"] == "exact" and made == ["ivf"]
-    for count in (300, 600):
-        with Collection.open(tmp_path / "noise") as col:
-            col.add(range(count, count + 300), vectors(300, seed=count), modality="text")
+
+    def tried() -> int:
+        return made.count("ivf")
+
+    noise = np.random.default_rng(0).standard_normal((2100, 64))
+
+    def kind_with(folder: Path, first: int, last: int, rows: Any) -> str:
+        with Collection.open(folder) as col:
+            col.add(range(first, last), rows[first:last], modality="text")
             col.flush()
-            assert col.index["kind"] == "exact" and made == ["ivf"]
-    with Collection.open(tmp_path / "noise") as col:
-        col.add(range(900, 1600), vectors(700, seed=9), modality="text")
-        col.flush()  # more than four times as many: tried again
-        assert col.index["kind"] == "exact" and made == ["ivf", "ivf"]
-    with Collection.create(tmp_path / "groups", space=SPACE) as col:
-        groups = np.repeat(np.eye(DIM), 75, axis=0) + 0.1 * vectors(600)
-        col.add(range(600), groups, modality="text")
-        col.flush()
-        assert col.index["kind"] == "ivf"
-    with filled(tmp_path / "named", index="ivf") as col:
-        assert col.index["kind"] == "ivf"
+            return str(col.index["kind"])
+
+    for name in ("noise", "groups"):
+        Collection.create(tmp_path / name, space=Space.create(64)).close()
+    assert kind_with(tmp_path / "noise", 0, 400, noise) == "exact" and tried() == 1
+    assert kind_with(tmp_path / "noise", 400, 700, noise) == "exact" and tried() == 1
+    assert kind_with(tmp_path / "noise", 700, 1600, noise) == "exact" and tried() == 1
+    # Well above four times as many: tried again.
+    assert kind_with(tmp_path / "noise", 1600, 2100, noise) == "exact" and tried() == 2
+    groups = np.repeat(np.eye(64)[:20], 30, axis=0) + 0.02 * noise[:600]
+    assert kind_with(tmp_path / "groups", 0, 600, groups) == "ivf"
 
 
 def test_small_changes_leave_the_files_behind_and_are_caught_up_with(tmp_path: Path, monkeypatch):
     with filled(tmp_path / "col", index="ivf", n_lists=4) as col:
         pass
-    before = (col.folder / "index.faiss").stat()
+    before = (col.folder / "index.faiss").stat().st_ino
     with Collection.open(col.folder) as col:
         col.add([1000], vectors(1, seed=7), modality="text")
         col.delete([5])
         want = ids_of(col)
-    assert (col.folder / "index.faiss").stat() == before
+    assert (col.folder / "index.faiss").stat().st_ino == before
     blocks = []
     original = derived.ItemTable.vectors_after
 
@@ -162,7 +164,7 @@ def test_small_changes_leave_the_files_behind_and_are_caught_up_with(tmp_path: P
     with Collection.open(col.folder) as again:
         assert ids_of(again) == want and blocks == [1]
         again.delete(range(100, 140))
-    assert (col.folder / "index.faiss").stat() != before
+    assert (col.folder / "index.faiss").stat().st_ino != before
 
 
 def test_searches_and_writes_go_on_while_an_index_is_made(tmp_path: Path, monkeypatch):

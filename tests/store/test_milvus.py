@@ -206,13 +206,15 @@ def test_what_cannot_be_had_is_refused(col, call, message):
 
 
 def test_a_range_that_cannot_be_told_is_refused(col):
+    col.add(["other"], vectors(1), modality="near")
     col.add(["long"], vectors(1), modality="list", payloads=[{"many": list(range(9))}])
     with pytest.raises(UnsupportedError, match="item 'long' holds more"):
         col.search(vectors(1), where={"many": {"gt": 3, "lt": 5}})
     for where in ({"many": {"gt": 7.5}}, {"many": {"lte": 0}}, {"many": {"in": [4], "gt": 3}}):
         assert col.search(vectors(1), where=where).ids.tolist() == [["long"]]
     assert col.search(vectors(1), where={"many": {"gt": 8}}).ids.size == 0
-    col.delete(["long"])
+    assert col.search(vectors(1), modality="near", where={"many": {"gt": 3, "lt": 5}}).ids.size == 0
+    col.delete(["long", "other"])
 
 
 def test_what_is_too_large_is_named(col):
@@ -314,3 +316,11 @@ def test_a_creation_that_was_cut_off_begins_again(tmp_path: Path, monkeypatch):
         Collection.open(place)
     with Collection.create(place, space=SPACE) as col:
         assert len(col) == 0 and not os.path.exists("items.db")
+
+
+def test_the_plan_of_the_page_is_what_its_formula_gives(capsys):
+    page = (Path(__file__).parents[2] / "docs" / "milvus.md").read_text(encoding="utf-8")
+    (code,) = re.findall(r"```python\n(from math.*?)```", page, re.DOTALL)
+    exec(code, {})
+    printed = capsys.readouterr().out.splitlines()
+    assert len(printed) == 3 and all(f"\n{line}\n" in page for line in printed)

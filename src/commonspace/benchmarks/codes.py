@@ -14,9 +14,7 @@ labels count; nobody learns from it.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from itertools import permutations
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,14 +22,15 @@ import numpy as np
 
 from commonspace.benchmarks.cells import Cells, settings
 from commonspace.benchmarks.coders import CODERS, OURS, OWN, Coder, UnfitError
+from commonspace.benchmarks.codes_scores import METRICS, Coded, coded, cross_modal, transformed
 from commonspace.checks import check_range, not_found
-from commonspace.data import Dataset, Splits, load_dataset
+from commonspace.data import Splits, load_dataset
 from commonspace.errors import InputError
-from commonspace.evaluation import Protocol, score_vectors
+from commonspace.evaluation import score_vectors
 from commonspace.machine import describe_machine
 from commonspace.methods import SDML, SPDQ
 from commonspace.training import Run
-from commonspace.types import AnyArray, Float32Array, JsonDict
+from commonspace.types import AnyArray, JsonDict
 
 SETS = ("wikipedia", "ucm_captions", "pascal_sentences", "coco_mini", "mfeat")
 SPACES: dict[str, Callable[[int], Any]] = {
@@ -45,20 +44,8 @@ BITS = (8, 16, 32, 64, 128)
 SHARES = (0.25, 0.5, 1.0)
 SHARE_CODERS = ("Quantizer", "PQ", "OPQ", "RQ", OWN)
 STUDY_BITS = 32
-METRICS = (Protocol(metric="inner"), Protocol(metric="cosine"))
 FLOAT = "float"
 METHODS = (*CODERS, OWN)
-
-Vectors = Mapping[str, tuple[Float32Array, Float32Array]]  # vectors and label weights by modality
-
-
-@dataclass(frozen=True)
-class Coded:
-    """What a space makes of a data set."""
-
-    train: Vectors
-    valid: Vectors | None
-    test: Vectors
 
 
 def bench_codes(
@@ -219,8 +206,8 @@ class _Bench:
         made = self.vectors(name, space, seed)
         if method == FLOAT:
             same = {m: z for m, (z, _) in made.test.items()}
-            return _score(made.test, same, same, METRICS)
-        return _coded(made, method, bits, seed, share)
+            return cross_modal(made.test, same, same, METRICS)
+        return coded(made, method, bits, seed, share)
 
     def own(self, name: str, space: str, bits: int, seed: int, share: float) -> JsonDict:
         """What a space's own codes keep of the float vectors of the same model."""
@@ -231,13 +218,13 @@ class _Bench:
         model = SPACES[space](seed)
         model = type(model)(**{**model.get_params(), "bits": bits})
         model.fit(train, data.get("valid"), run=Run(jobs=1))
-        test = _transform(model, data["test"])
+        test = transformed(model, data["test"])
         asked = {m: z for m, (z, _) in test.items()}
         start = time.perf_counter()
         codes = {m: model.encode(m, part.x) for m, part in data["test"].items()}
         seconds = time.perf_counter() - start
         given = {m: model.decode(found) for m, found in codes.items()}
-        whole, found = (_score(test, asked, items, METRICS) for items in (asked, given))
+        whole, found = (cross_modal(test, asked, items, METRICS) for items in (asked, given))
         return {
             **found,
             "float_ap": whole["mean_ap"],
@@ -250,77 +237,10 @@ class _Bench:
         if key not in self._made:
             data = self.data(name)
             model = SPACES[space](seed).fit(data["train"], data.get("valid"), run=Run(jobs=1))
-            train, test = (_transform(model, data[part]) for part in ("train", "test"))
-            valid = _transform(model, data["valid"]) if "valid" in data else None
+            train, test = (transformed(model, data[part]) for part in ("train", "test"))
+            valid = transformed(model, data["valid"]) if "valid" in data else None
             self._made[key] = Coded(train, valid, test)
         return self._made[key]
-
-
-def _transform(model: Any, data: Dataset) -> Vectors:
-    return {
-        name: (model.transform(name, part.x), part.labels.dense()) for name, part in data.items()
-    }
-
-
-def _together(vectors: Vectors) -> tuple[Float32Array, Float32Array]:
-    """Vectors and label weights, modality after modality."""
-    x, y = zip(*vectors.values(), strict=True)
-    return np.concatenate(x), np.concatenate(y)
-
-
-def _coded(made: Coded, method: str, bits: int, seed: int, share: float) -> JsonDict:
-    coder, test = CODERS[method](bits, seed), made.test
-    x_NE, y_NC = _together(made.train)
-    rows = np.random.default_rng(seed).permutation(len(x_NE))[: round(share * len(x_NE))]
-    start = time.perf_counter()
-    coder.fit(x_NE[rows], y_NC[rows], made.valid)
-    fitted = time.perf_counter()
-    coder.encode(x_NE)
-    encoded = time.perf_counter()
-    asked = {name: coder.queries(z) for name, (z, _) in test.items()}
-    given = {name: coder.decode(coder.encode(z)) for name, (z, _) in test.items()}
-    found = _score(test, asked, given, METRICS)
-    return {
-        **found,
-        "fit_seconds": round(fitted - start, 3),
-        "items_per_second": round(len(x_NE) / (encoded - fitted)),
-        "rows": len(rows),
-    }
-
-
-def _score(
-    test: Vectors,
-    asked: Mapping[str, Float32Array],
-    given: Mapping[str, Float32Array],
-    metrics: Sequence[Protocol],
-) -> JsonDict:
-    """Mean AP over the cross-modal directions, under the better of the metrics."""
-    smallest = min(len(z) for z, _ in test.values())
-    scopes = [n for n in (1, 2, 5, 10, 20, 50, 100, 200, 500) if n <= smallest]
-    found = []
-    for protocol in metrics:
-        scores = [
-            score_vectors(
-                asked[a],
-                given[b],
-                test[a][1],
-                test[b][1],
-                protocol=protocol,
-                n_bootstrap=0,
-                curves=True,
-                scopes=scopes,
-            )
-            for a, b in permutations(test, 2)
-        ]
-        precision = np.mean([s.curves.scope_precision for s in scores if s.curves], axis=0)
-        found.append(
-            {
-                "mean_ap": float(np.mean([s.mean_ap for s in scores])),
-                "metric": protocol.metric,
-                "scope": {"n": scopes, "precision": precision.tolist()},
-            }
-        )
-    return max(found, key=lambda each: each["mean_ap"])
 
 
 def _row(

@@ -2,9 +2,9 @@
 
 ::
 
-    python -m commonspace.benchmarks.digits_folder digits --items 1000
-    commonspace train digits --out model && commonspace index model digits --out found
-    commonspace evaluate model digits
+    python -m commonspace.benchmarks.digits_folder digit-files --items 1000
+    commonspace train digit-files --out model && commonspace index model digit-files --out found
+    commonspace evaluate model digit-files
     commonspace search found --text seven -k 5
 """
 

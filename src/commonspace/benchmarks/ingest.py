@@ -8,10 +8,6 @@ the first answer: with the index on the disk, without it, and with one that is b
 
 from __future__ import annotations
 
-import json
-import shutil
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -20,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from commonspace.benchmarks.rss import OPEN_PROGRAM
+from commonspace.benchmarks.opening import opened, opened_without_index
 from commonspace.checks import check_range
 from commonspace.data import load_dataset
 from commonspace.machine import describe_machine
@@ -159,26 +155,17 @@ def _pace(items: Collection, queries: Any) -> float:
 def _opened(
     path: Path, n_late: int, model: Any, modality: str, features: Callable[[int], Any]
 ) -> JsonDict:
-    cells = {f"open_{key}": value for key, value in _open(path).items()}
-    kept = [file.rename(file.with_name(f"kept.{file.name}")) for file in path.glob("index.*")]
-    cells |= {f"make_{key}": value for key, value in _open(path).items()}
-    for file in kept:
-        shutil.copy(file, file.with_name(file.name.removeprefix("kept.")))
+    cells = {f"open_{key}": value for key, value in opened(path).items()}
+    cells |= {f"make_{key}": value for key, value in opened_without_index(path).items()}
+    kept = {file: file.read_bytes() for file in path.glob("index.*")}
     with Collection.open(path) as items:
         vectors = model.transform(modality, features(max(1, n_late)))
         items.add([f"late {row}" for row in range(len(vectors))], vectors, modality=modality)
-    for file in kept:
-        file.replace(file.with_name(file.name.removeprefix("kept.")))
-    late = _open(path)
+    for file, content in kept.items():
+        file.write_bytes(content)
+    late = opened(path)
     return {
         **cells,
         "catch_up_seconds": late["seconds"],
         "catch_up_cpu_seconds": late["cpu_seconds"],
     }
-
-
-def _open(path: Path) -> JsonDict:
-    command = [sys.executable, "-c", OPEN_PROGRAM, str(path)]
-    done = subprocess.run(command, capture_output=True, text=True, check=True)
-    found: JsonDict = json.loads(done.stdout)
-    return {key: round(value, 3) for key, value in found.items()}

@@ -9,7 +9,7 @@ keeps modalities apart in the network: rotated inputs and gates.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import permutations
 from math import factorial
@@ -19,14 +19,20 @@ from typing import Any
 import numpy as np
 
 from commonspace.benchmarks.cells import Cells, settings
+from commonspace.benchmarks.sequential_tests import (
+    gaps_to_joint,
+    has_order,
+    paired_tests,
+    ratios_left,
+)
 from commonspace.checks import check_range, not_found
 from commonspace.data import Dataset, load_dataset
 from commonspace.errors import InputError
-from commonspace.evaluation import Course, Protocol, holm, score_directions, sign_flip_p
+from commonspace.evaluation import Course, Protocol, holm, score_directions
 from commonspace.machine import describe_machine
 from commonspace.methods import SDML, Sequential
 from commonspace.training import Run
-from commonspace.types import FloatArray, JsonDict
+from commonspace.types import JsonDict
 
 EMOJI = ("image_twemoji", "text_en", "text_fr", "text_ja")
 SETS: dict[str, tuple[str, ...] | None] = {"digits": None, "emoji": EMOJI}
@@ -49,7 +55,6 @@ CONTESTANTS: dict[str, JsonDict] = {
     "plain joint": {**PLAIN, "strategy": "joint"},
     "SDML": {},
 }
-OURS = "hold"
 LISTED = 6  # of so many modalities all orders are listed to draw from; of more there are too many
 NETWORK: JsonDict = {"dim": 128, "width": 256, "hidden": (256, 256)}
 
@@ -148,16 +153,16 @@ def bench_sequential(
         runs = {
             who: [
                 _run(kept, Trial(name, who, order, seed, scale), train, test)
-                for order in (chosen if _has_order(who) else chosen[:1])
+                for order in (chosen if has_order(who) else chosen[:1])
                 for seed in range(seeds)
             ]
             for who in contestants
         }
         found = [_row(name, who, done) for who, done in runs.items()]
         rows += found
-        tests += _tests(name, runs)
-        gaps += _gaps_to_joint(name, runs, seeds)
-        ratios |= _ratios(name, found)
+        tests += paired_tests(name, runs)
+        gaps += gaps_to_joint(name, runs, seeds)
+        ratios |= ratios_left(name, found)
         curves[name] = {who: _curve(who, done) for who, done in runs.items()}
     for entry, p in zip(tests, holm([test["p"] for test in tests]) if tests else [], strict=True):
         entry["p_holm"] = float(p)
@@ -174,11 +179,6 @@ def bench_sequential(
         "gaps": gaps,
         "ratios": ratios,
     }
-
-
-def _has_order(who: str) -> bool:
-    """Whether the order of modalities makes a difference; if not, there is one run a seed."""
-    return who != "SDML" and not who.endswith("joint")
 
 
 def draw_orders(names: Sequence[str], n: int) -> list[tuple[str, ...]]:
@@ -298,75 +298,12 @@ def _row(name: str, who: str, cells: Sequence[JsonDict]) -> JsonDict:
     }
 
 
-def _tests(name: str, runs: Mapping[str, Sequence[JsonDict]]) -> list[JsonDict]:
-    """Ours against each other contestant, paired by order and seed: final mean AP, forgetting.
-
-    One without an order has no runs to pair with.
-    """
-    if OURS not in runs:
-        return []
-    courses = {who: [Course.from_dict(cell) for cell in done] for who, done in runs.items()}
-    out = []
-    for who in filter(_has_order, runs):
-        for measure in ("final", "forgetting"):
-            gap = _gaps(courses[OURS], courses[who], measure)
-            if who != OURS and np.isfinite(gap).all():
-                found = {"difference": float(gap.mean()), "p": sign_flip_p(gap)}
-                out.append({"set": name, "against": who, "of": measure, "n": len(gap), **found})
-    return out
-
-
-def _gaps(ours: Sequence[Course], theirs: Sequence[Course], measure: str) -> FloatArray:
-    pairs = zip(ours, theirs, strict=True)
-    return np.array([getattr(a, measure) - getattr(b, measure) for a, b in pairs])
-
-
-def _gaps_to_joint(name: str, runs: Mapping[str, Sequence[JsonDict]], seeds: int) -> list[JsonDict]:
-    """How far each is from joint training in the frame of `NETWORK`, seed by seed."""
-    if "joint" not in runs or seeds < 2:
-        return []
-    finals = {
-        who: np.array([Course.from_dict(cell).final for cell in done]).reshape(-1, seeds)
-        for who, done in runs.items()
-        if who != "joint" and not who.startswith("plain")
-    }
-    joint = np.array([Course.from_dict(cell).final for cell in runs["joint"]])
-    out = []
-    for who, final in finals.items():
-        gap = joint - final.mean(axis=0)
-        low, high = t_interval(gap)
-        mean = float(gap.mean())
-        out.append({"set": name, "of": who, "n": seeds, "gap": mean, "low": low, "high": high})
-    return out
-
-
-def t_interval(values: FloatArray) -> list[float]:
-    """Student's 95 % interval of the mean of independent values, two or more."""
-    from scipy.special import stdtrit
-
-    n = len(values)
-    half = float(stdtrit(n - 1, 0.975)) * float(values.std(ddof=1)) / n**0.5
-    return [float(values.mean()) - half, float(values.mean()) + half]
-
-
-def _ratios(name: str, rows: Sequence[JsonDict]) -> dict[str, float]:
-    """Share of the way from replay to joint training that is left to go."""
-    final = {row["method"]: row["final"] for row in rows}
-    out = {}
-    for frame in ("", "plain "):
-        low, high = final.get(f"{frame}replay"), final.get(f"{frame}joint")
-        if OURS in final and low is not None and high is not None:
-            left = (high - final[OURS]) / (high - low)
-            out[f"{name}: left of the gap between {frame}replay and {frame}joint"] = left
-    return out
-
-
 def _curve(who: str, cells: Sequence[JsonDict]) -> list[float]:
     """Mean over runs of the cross-modal mean AP after each stage from the second on.
 
     Without an order there are no stages, and the end stands for each of them.
     """
     means = np.array([Course.from_dict(cell).means[1:] for cell in cells]).mean(axis=0)
-    if not _has_order(who):
+    if not has_order(who):
         means[:] = means[-1]
     return [float(value) for value in means]

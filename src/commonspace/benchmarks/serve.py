@@ -61,7 +61,7 @@ def bench_serve(
 
     Returns:
         ``{"bench": "serve", "machine": {...}, "load": [...], "index": {...}, "rows": [...],
-        "ratios": {...}}``; "index" is what was searched; times in milliseconds; ``cpu_ms`` is
+        "ratios": {...}}``; "index" is what was searched. Times are in milliseconds; ``cpu_ms`` is
         processor time of a query, writes included. ``service_over_in_process`` compares queries a
         second with one query at a time in process; ``batches_over_single`` says what batching
         brings.

@@ -40,9 +40,6 @@ Model = Annotated[Path, typer.Argument(metavar="MODEL", help="Folder of a traine
 CollectionPlace = Annotated[
     str, typer.Argument(metavar="COLLECTION", help="As `commonspace index` makes it.")
 ]
-CollectionFolder = Annotated[
-    Path, typer.Argument(metavar="COLLECTION", help="As `commonspace index` makes it.")
-]
 
 _CONDITION = re.compile(r"(.+?)(>=|<=|>|<|=)(.*)", re.DOTALL)
 _OPERATORS = {">=": "gte", "<=": "lte", ">": "gt", "<": "lt"}

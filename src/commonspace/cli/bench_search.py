@@ -1,4 +1,4 @@
-"""``bench search`` and ``bench ingest``: collections and their indexes."""
+"""``bench search | choice | ingest | open``: collections and their indexes."""
 
 from __future__ import annotations
 
@@ -24,6 +24,8 @@ def register(app: typer.Typer) -> None:
     """Add the commands."""
     app.command(epilog="Example: commonspace bench search --items 1000000 --kind ivf")(search)
     app.command(epilog="Example: commonspace bench ingest --items 20000 --kind exact")(ingest)
+    app.command(epilog="Example: commonspace bench choice --size 10000 --size 100000")(choice)
+    app.command("open", epilog="Example: commonspace bench open photos")(open_)
 
 
 def search(
@@ -99,6 +101,42 @@ def ingest(
         seed=seed,
         root=data_root,
         folder=folder,
+        say=say,
+    )
+    print_benchmark(result, json)
+
+
+def open_(
+    collection: Annotated[Path, typer.Argument(help="Its folder; nothing is written to it.")],
+    json: Json = False,
+) -> None:
+    """Time opening a collection up to its first answer, with its index and as if without."""
+    from commonspace.benchmarks.opening import bench_open
+
+    print_benchmark(bench_open(collection), json)
+
+
+def choice(
+    set_: SetName = "mfeat",
+    sizes: Annotated[
+        list[int] | None, typer.Option("--size", min=1000, help="Items; may be repeated.")
+    ] = None,
+    dim: Dim = 128,
+    noise: Annotated[float, typer.Option(min=0, help="Length of it, of a vector's.")] = 0.3,
+    seed: Seed = 0,
+    data_root: DataRoot = None,
+    json: Json = False,
+) -> None:
+    """Time exact search beside lists, one query at a time and in batches."""
+    from commonspace.benchmarks.choosing import bench_choice
+
+    result = bench_choice(
+        name=set_,
+        sizes=sizes or (10_000, 30_000, 100_000, 300_000),
+        dim=dim,
+        noise=noise,
+        seed=seed,
+        root=data_root,
         say=say,
     )
     print_benchmark(result, json)

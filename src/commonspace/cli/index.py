@@ -224,15 +224,9 @@ def check(
     json: Json = False,
 ) -> None:
     """Look for damage: of the file, of any vector, of the index; exit with 2 if there is any."""
-    from commonspace.store.collection import Collection
     from commonspace.store.copying import check_collection
-    from commonspace.store.milvus import is_address
 
-    if is_address(collection):
-        with Collection.open(collection, read_only=True) as items:
-            problems = items.verify()
-    else:
-        problems = check_collection(collection)
+    problems = check_collection(collection)
     if json:
         print_json({"collection": collection, "ok": not problems, "problems": problems})
     else:

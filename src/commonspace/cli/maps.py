@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
 
-from commonspace.cli.arguments import CollectionFolder, Json
+from commonspace.cli.arguments import CollectionPlace, Json
 from commonspace.cli.output import print_json, print_line
 
 
@@ -16,7 +17,7 @@ def register(app: typer.Typer) -> None:
 
 
 def map_(
-    collection: CollectionFolder,
+    collection: CollectionPlace,
     points: Annotated[int, typer.Option(min=3, help="Items to draw at most.")] = 2000,
     projection: Annotated[
         Literal["pca", "tsne", "umap"], typer.Option(help="How 2 dimensions are made of many.")
@@ -29,7 +30,7 @@ def map_(
 
     made = write_map(collection, points=points, projection=projection, seed=seed)
     drawn = len(made["points"]["ids"])
-    path = collection / FILE
+    path = Path(collection) / FILE
     if json:
         kept = made["kept_variance"]
         result = {"file": str(path), "points": drawn, "items": made["items"]}

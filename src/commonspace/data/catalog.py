@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from dataclasses import replace
 from pathlib import Path
@@ -13,6 +14,8 @@ from commonspace.data.importers import import_file
 from commonspace.data.sets.entry import CatalogEntry, Layout
 from commonspace.data.sets.known import ENTRIES
 from commonspace.errors import InputError, NotFoundError
+
+logger = logging.getLogger(__name__)
 
 ROOT_VARIABLE = "COMMONSPACE_DATA"
 CATALOG: dict[str, CatalogEntry] = {entry.name: entry for entry in ENTRIES}
@@ -41,6 +44,10 @@ def load_dataset(name_or_path: str | Path, *, root: str | Path | None = None) ->
         raise InputError(f"load_dataset: expected a name or a path, got {name_or_path!r}.")
     name = str(name_or_path)
     if name in CATALOG and not isinstance(name_or_path, Path):
+        if Path(name).exists():
+            logger.warning(
+                "%s: the data set of that name is meant; what is here is ./%s", name, name
+            )
         return _load_named(CATALOG[name], root)
     path = Path(name_or_path)
     if path.is_dir():

@@ -11,6 +11,7 @@ from commonspace.encoders.base import (
     encoder_from_spec,
     fitted_spec,
     identity,
+    kept_encoder,
     same_encoder,
 )
 from commonspace.encoders.cache import FeatureCache, default_cache
@@ -58,6 +59,7 @@ __all__ = [
     "encoder_from_spec",
     "fitted_spec",
     "identity",
+    "kept_encoder",
     "list_encoders",
     "load_backbone",
     "same_encoder",

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from typing import Any, Protocol, runtime_checkable
 
 from commonspace.encoders.registry import encoder_class
@@ -130,3 +132,13 @@ def encoder_from_spec(spec: Mapping[str, Any]) -> Encoder:
             "made the features, or encode the raw items again."
         )
     return made
+
+
+def kept_encoder(spec: Mapping[str, Any]) -> Encoder:
+    """Return what `encoder_from_spec` does, made once a process: networks take seconds to load."""
+    return _kept(json.dumps(dict(spec), sort_keys=True))
+
+
+@lru_cache(maxsize=8)
+def _kept(spec: str) -> Encoder:
+    return encoder_from_spec(json.loads(spec))

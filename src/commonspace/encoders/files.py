@@ -8,7 +8,6 @@ import socket
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
-from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal
 
@@ -17,7 +16,7 @@ import numpy as np
 from commonspace.checks import check_one_of, check_range
 from commonspace.cluster import ENGINES, Engine, check_address, connect, each_call
 from commonspace.disk import sha256_bytes
-from commonspace.encoders.base import Encoder, encoder_from_spec, identity
+from commonspace.encoders.base import Encoder, identity, kept_encoder
 from commonspace.encoders.cache import FeatureCache, feature_key
 from commonspace.errors import InputError, MissingExtraError, ServiceError, StorageError
 from commonspace.types import AnyArray, IntArray
@@ -318,12 +317,7 @@ def _died() -> type[Exception]:
 
 def _encode_elsewhere(spec: str, batch: Sequence[tuple[bytes, Any]]) -> _Result:
     """In a process of its own, where the encoder is made once."""
-    return _encode_batch(_encoder(spec), batch)
-
-
-@lru_cache(maxsize=4)
-def _encoder(spec: str) -> Encoder:
-    return encoder_from_spec(json.loads(spec))
+    return _encode_batch(kept_encoder(json.loads(spec)), batch)
 
 
 def _encode_batch(encoder: Encoder, batch: Sequence[tuple[bytes, Any]]) -> _Result:

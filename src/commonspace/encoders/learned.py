@@ -49,7 +49,11 @@ class SentenceTransformerEncoder(SettingsEncoder):
     @property
     def id(self) -> str:
         """Name with version, model and the first digits of the SHA-256 of its weights."""
-        return f"{super().id}:weights={digest_of(self._network)}"
+        return f"{super().id}:weights={self._digest}"
+
+    @cached_property
+    def _digest(self) -> str:
+        return digest_of(self._network)
 
     @cached_property
     def dim(self) -> int:
@@ -88,7 +92,11 @@ class _NetworkOfPictures(SettingsEncoder):
     @property
     def id(self) -> str:
         """Name with version, model and the first digits of the SHA-256 of its weights."""
-        return f"{super().id}:weights={digest_of(self._loaded[0])}"
+        return f"{super().id}:weights={self._digest}"
+
+    @cached_property
+    def _digest(self) -> str:
+        return digest_of(self._loaded[0])
 
     @cached_property
     def dim(self) -> int:
@@ -224,10 +232,11 @@ def _bytes_of(tensor: Any) -> bytes:
 def _without_bars() -> Iterator[None]:
     """Loading without the progress bars that transformers draws on stderr."""
     try:
-        from transformers.utils import logging
+        from transformers.utils import logging as library
     except ImportError:
         yield
         return
+    logging: Any = library  # has no types
     shown = logging.is_progress_bar_enabled()
     logging.disable_progress_bar()
     try:

@@ -18,9 +18,16 @@ from commonspace.errors import InputError, StorageError
 from commonspace.index.base import Neighbours
 from commonspace.index.files import read_parts, write_parts
 from commonspace.index.keyed import KeyedIndex
-from commonspace.index.keys import KeyMap
+from commonspace.index.keys import KeyMap, as_keys
 from commonspace.index.vectors import Metric, as_queries, prepare, threads
-from commonspace.types import AnyArray, Float32Array, FloatArray, IntArray, JsonDict
+from commonspace.types import (
+    AnyArray,
+    BoolArray,
+    Float32Array,
+    FloatArray,
+    IntArray,
+    JsonDict,
+)
 
 # Rows that pass through FAISS at once.
 BLOCK = 1 << 14
@@ -133,14 +140,16 @@ class SlotIndex(KeyedIndex):
             return 1.0
         rows, _ = as_queries(queries, self.metric, self.dim)
         k = min(TUNING_K + (own is not None), len(self))
-        with threads(self.n_threads):
-            true = self._map.keys[self._scan(rows, k, None, whole=True)[1]]
         reached = 0.0
-        for effort in self.efforts:
-            self.effort = effort
-            reached = _overlap(self.search(rows, k).keys, true, own)
-            if reached >= recall:
-                break
+        with threads(self.n_threads):
+            true = self._scan(rows, k, None, whole=True)[1]
+            counted = true >= 0 if own is None else self._map.keys[true] != as_keys(own)[:, None]
+            for effort in self.efforts:
+                self.effort = effort
+                # Not by `search`, which fills short answers by looking at everything.
+                reached = _overlap(self._scan(rows, k, None)[1], true, counted)
+                if reached >= recall:
+                    break
         return reached
 
     def write(self, path: Path) -> str:
@@ -260,8 +269,7 @@ def blocks(slots: IntArray) -> Iterator[IntArray]:
     return (slots[at : at + BLOCK] for at in range(0, len(slots), BLOCK))
 
 
-def _overlap(found: IntArray, true: IntArray, own: Any) -> float:
-    """Share of the true neighbours that were found, a query's own key aside."""
+def _overlap(found: IntArray, true: IntArray, counted: BoolArray) -> float:
+    """Share of the true neighbours, those that count, that were found."""
     same = (true[:, :, None] == found[:, None, :]).any(axis=2)
-    counted = np.ones(true.shape, bool) if own is None else true != np.asarray(own)[:, None]
     return float((same & counted).sum() / max(1, counted.sum()))

@@ -12,7 +12,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse
 from starlette.staticfiles import StaticFiles
 
-from commonspace.errors import CommonspaceError, InputError, UnsupportedError
+from commonspace.errors import CommonspaceError, InputError
 from commonspace.service import info, items, media, search, views
 from commonspace.service.errors import answer_error
 from commonspace.service.guard import Guard
@@ -22,7 +22,7 @@ from commonspace.service.limits import Limits
 from commonspace.service.metrics import Metrics
 from commonspace.service.openapi import document
 from commonspace.service.state import State
-from commonspace.store.milvus.address import is_address, parse_address
+from commonspace.store.milvus import as_folder
 
 LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
 _PAGE = Path(__file__).with_name("page")
@@ -51,8 +51,10 @@ def create_app(
         hosts: Names that requests without keys may address; None: any.
 
     Raises:
-        InputError: No collection, or two of one name.
+        InputError: No collection, or two of one name; ``media`` is no folder.
     """
+    if media is not None and not Path(media).is_dir():
+        raise InputError(f"media: {media} is no folder. Name the one that payloads' paths are in.")
     limits, metrics = limits or Limits(), Metrics()
     shelf = Shelf(
         _named(collections),
@@ -117,9 +119,4 @@ def _named(collections: Any) -> dict[str, Path]:
 
 
 def _folder(place: str | Path) -> Path:
-    if is_address(place):
-        raise UnsupportedError(
-            f"{parse_address(place).place}: only folders are served. Whoever can reach Milvus asks "
-            "it with Collection.open."
-        )
-    return Path(place)
+    return as_folder(place, what="a service")

@@ -140,12 +140,12 @@ def _reads(model: Any, name: str) -> JsonDict:
     unknown = {"reads": None, "encoder": None, "features": None}
     if model is None or name not in model.modalities:
         return unknown
-    from commonspace.encoders import encoder_from_spec
+    from commonspace.encoders import kept_encoder
 
     found = {**unknown, "features": int(model.n_features(name))}
     spec = model.encoders_.get(name)
     try:
-        encoder = None if spec is None else encoder_from_spec(spec)
+        encoder = None if spec is None else kept_encoder(spec)
     except CommonspaceError:
         return found  # made by an encoder of somebody else's
     if encoder is None:

@@ -163,11 +163,11 @@ def _rows(
 
 
 def _features_of(model: Any, modality: str, texts: list[str]) -> AnyArray:
-    from commonspace.encoders import encoder_from_spec
+    from commonspace.encoders import kept_encoder
 
     model.n_features(modality)
     spec = model.encoders_.get(modality)
-    encoder = None if spec is None else encoder_from_spec(spec)
+    encoder = None if spec is None else kept_encoder(spec)
     # An encoder of pictures would take a text for the path of a file.
     if encoder is None or encoder.modality_kind != "text":
         raise InputError(

@@ -71,8 +71,9 @@ def serve(
     with _listen(host, port) as listening:
         app.state.service.shelf.start()
         log_json(access_log=access_log)
-        address = listening.getsockname()
-        events.info("serving", extra={"fields": {"host": address[0], "port": address[1]}})
+        at, number = listening.getsockname()[:2]
+        page = f"http://{f'[{at}]' if ':' in at else at}:{number}/"
+        events.info("serving", extra={"fields": {"host": at, "port": number, "page": page}})
         _run(app, listening, limits)
 
 

@@ -14,6 +14,7 @@ from commonspace.errors import NotFoundError, StorageError
 from commonspace.store.derived import INDEX_FILES, DerivedIndex
 from commonspace.store.inputs import TRUTH
 from commonspace.store.items import ItemTable
+from commonspace.store.milvus import as_folder
 from commonspace.store.schema import connect, has_checksums, item_sum
 from commonspace.store.wish import IndexWish
 
@@ -58,8 +59,9 @@ def check_collection(folder: str | Path) -> list[str]:
 
     Raises:
         NotFoundError: The folder is not a collection.
+        UnsupportedError: It is an address.
     """
-    path = Path(folder)
+    path = as_folder(folder, what="a check for damage")
     if not (path / TRUTH).is_file():
         raise NotFoundError(f"{path} is not a collection: it has no {TRUTH}.")
     try:

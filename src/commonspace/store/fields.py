@@ -1,8 +1,8 @@
 """Indexes on payload fields: what an item has in a field, looked up by value.
 
 One row an item and value, an array has one an element, and "null" stands for a field that is null
-or absent, so that every condition of `store.where` reads the same from it. SQLite's triggers keep
-the rows in the very transaction that stores or deletes an item.
+or absent, so that every condition of `store.conditions` reads the same from it. SQLite's triggers
+keep the rows in the very transaction that stores or deletes an item.
 """
 
 from __future__ import annotations

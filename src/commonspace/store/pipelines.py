@@ -30,7 +30,7 @@ from commonspace.encoders import (
     Encoder,
     EncodeRun,
     encoder_class,
-    encoder_from_spec,
+    kept_encoder,
 )
 from commonspace.errors import CommonspaceError, InputError, NotFoundError, StorageError
 from commonspace.media import MediaKind
@@ -390,7 +390,7 @@ def _encoder_for(model: Any, kind: MediaKind, modality: str | None) -> tuple[str
                 f"modality {modality!r}: the model does not know which encoder made its features. "
                 "Encode the query with it yourself and pass the features (--vector)."
             )
-        encoder = encoder_from_spec(spec)
+        encoder = kept_encoder(spec)
         if encoder.modality_kind != kind:
             raise InputError(
                 f"modality {modality!r}: its encoder {encoder.id} reads {encoder.modality_kind}, "
@@ -400,7 +400,7 @@ def _encoder_for(model: Any, kind: MediaKind, modality: str | None) -> tuple[str
     fitting = _readers(model, kind)
     if len(fitting) == 1:
         name, spec = next(iter(fitting.items()))
-        return name, encoder_from_spec(spec)
+        return name, kept_encoder(spec)
     if fitting:
         raise InputError(f"{kind}: several modalities read it: {listed([*fitting])}. Name one.")
     raise InputError(

@@ -12,6 +12,7 @@ import numpy as np
 from commonspace.checks import check_range
 from commonspace.errors import NotFoundError
 from commonspace.store.items import ItemTable
+from commonspace.store.milvus import as_folder
 from commonspace.types import Float32Array, JsonDict
 
 _TRUTH = "collection.sqlite"
@@ -59,7 +60,7 @@ def sample_items(folder: str | Path, n: int, *, seed: int = 0) -> Sample:
         NotFoundError: The folder is not a collection.
     """
     check_range("n", n, low=1, integer=True)
-    path = Path(folder)
+    path = as_folder(folder, what="a sample")
     if not (path / _TRUTH).is_file():
         raise NotFoundError(f"{path} is not a collection: it has no {_TRUTH}.")
     table = ItemTable(path / _TRUTH, read_only=True)

@@ -47,7 +47,7 @@ class Searched(Maintained):
             k: How many items for each; fewer come back where fewer match. None, all that match,
                 goes with ``at_least``.
             modality: Search among one modality, several, or all (None).
-            where: Conditions on payload fields, see `commonspace.store.where`:
+            where: Conditions on payload fields, see `commonspace.store.conditions`:
                 ``{"lang": "fr", "year": [1999, 2000], "size": {"gte": 3, "lt": 9}}``.
             offset: Ranks to leave out, for the next page. The order is the same from page to page
                 as long as nothing is written, up to what an approximate index finds.

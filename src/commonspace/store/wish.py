@@ -106,8 +106,9 @@ class IndexWish:
 
     def lists_lose(self, index: Index, queries: Any) -> bool:
         """Whether "auto" took lists, and queries have to read so much of them that exact wins."""
-        lists = self.kind == "auto" and isinstance(index, IVFIndex)
-        return lists and index.share_read(queries) > MOST_READ
+        if self.kind != "auto" or not isinstance(index, IVFIndex):
+            return False
+        return index.share_read(queries) > MOST_READ
 
     def outgrown(self, index: Index, dim: int, lists_lost: int = 0) -> bool:
         """Whether an index should be made again for the items it has; see `plan`."""

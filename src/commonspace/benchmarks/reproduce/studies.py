@@ -24,12 +24,12 @@ from commonspace.benchmarks.reproduce.tables import LEFT_OUT, NOT_RUN, PAPER, SC
 from commonspace.benchmarks.scoring import groups_of
 from commonspace.benchmarks.sequential import (
     CONTESTANTS,
-    OURS,
     SETS,
     Scale,
     bench_sequential,
     some_rows,
 )
+from commonspace.benchmarks.sequential_tests import OURS
 from commonspace.data import load_dataset
 from commonspace.errors import CommonspaceError, InputError
 from commonspace.evaluation import chance, evaluate

@@ -29,7 +29,7 @@ function refused(error) {
   if (error.name === "AbortError") return;
   if (error.status !== 401) {
     $("app").hidden = false;
-    $("error").textContent = now.files.length ? error.message.replace(/^file 0\b/, now.files[0].name) : error.message;
+    $("error").textContent = now.files.length ? error.message.replaceAll("file 0", now.files[0].name) : error.message;
     $("status").textContent = "";
     return;
   }

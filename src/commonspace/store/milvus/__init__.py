@@ -8,7 +8,7 @@ Nothing that a user writes is ever part of an expression that Milvus parses: ids
 names and values stand there as digests, bounds of ranges in hexadecimal.
 """
 
-from commonspace.store.milvus.address import is_address
+from commonspace.store.milvus.address import as_folder, is_address
 from commonspace.store.milvus.engine import MilvusEngine
 
-__all__ = ["MilvusEngine", "is_address"]
+__all__ = ["MilvusEngine", "as_folder", "is_address"]

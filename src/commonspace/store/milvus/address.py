@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
-from commonspace.errors import InputError
+from commonspace.errors import InputError, UnsupportedError
 
 TOKEN = "COMMONSPACE_MILVUS_TOKEN"
 _LITE = "milvus+lite"
@@ -55,6 +55,18 @@ class Address:
 def is_address(place: Any) -> bool:
     """Whether a place is an address rather than a folder."""
     return isinstance(place, str) and "://" in place
+
+
+def as_folder(place: str | Path, *, what: str) -> Path:
+    """Return the folder that a place is, for what only works on folders.
+
+    Raises:
+        UnsupportedError: It is an address.
+    """
+    if is_address(place):
+        shown = parse_address(place).place
+        raise UnsupportedError(f"{shown}: {what} needs a collection in a folder, not in Milvus.")
+    return Path(place)
 
 
 def parse_address(place: Any) -> Address:

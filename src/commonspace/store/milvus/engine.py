@@ -22,7 +22,7 @@ from commonspace.store.milvus.expressions import Filter, compile_filter, has_any
 from commonspace.store.milvus.index import build_parameters, search_parameters
 from commonspace.store.milvus.items import MOST_TERMS, MOST_TEXT, SHOWN, MilvusItems, rows_of
 from commonspace.store.milvus.register import Register, add_text, data_type
-from commonspace.store.milvus.terms import KEY_LENGTH, TERM_LENGTH
+from commonspace.store.milvus.terms import KEY_LENGTH, SLOTS, TERM_LENGTH, modality_term
 from commonspace.store.wish import IndexWish
 from commonspace.types import Float32Array, IntArray, JsonDict
 
@@ -116,7 +116,7 @@ class MilvusEngine:
         check_range("k", k, low=1, integer=True)
         limit = min(int(k), MOST_ROWS)
         chosen = compile_filter(modalities, parse_where(where))
-        self._check_doubts(chosen)
+        self._check_doubts(chosen, modalities)
         lists: list[Any] = []
         at_once = min(MOST_ROWS, _HITS_AT_ONCE // limit, MOST_BYTES // (4 * queries.shape[1]))
         for some in in_pieces(queries, max(1, at_once)):
@@ -229,26 +229,31 @@ class MilvusEngine:
         scores = np.full(shape, -np.inf, dtype=np.float32)
         for row, found in enumerate(lists):
             for column, hit in enumerate(found):
-                keys[row, column] = self.items.meet(hit["entity"])
+                # Which of the two holds the primary key, and under what name, is pymilvus's.
+                known = {"key": hit.get("key", hit.get("id")), **hit["entity"]}
+                keys[row, column] = self.items.meet(known)
                 scores[row, column] = hit["distance"]
         return Neighbours(keys, scores)
 
-    def _check_doubts(self, chosen: Filter) -> None:
+    def _check_doubts(self, chosen: Filter, modalities: Sequence[str] | None) -> None:
         """Refuse a range that some items hold too many values for."""
         if not chosen.doubtful:
             return
+        expression = has_any(chosen.doubtful)
+        if modalities is not None:
+            expression = f"{expression} and {has_any(map(modality_term, modalities))}"
         found = self._call(
             "query",
             self._address.name,
-            filter=has_any(chosen.doubtful),
+            filter=expression,
             output_fields=["id", "terms"],
             limit=1,
         )
         for row in found:
             field = next(chosen.doubtful[t] for t in row["terms"] if t in chosen.doubtful)
             raise UnsupportedError(
-                f"where[{field!r}]: in Milvus, a range with two bounds compares 8 different values "
-                f"of a list, and item {row['id']!r} holds more. Ask for one bound."
+                f"where[{field!r}]: in Milvus, a range with two bounds compares {SLOTS} "
+                f"different values of a list, and item {row['id']!r} holds more. Ask for one bound."
             )
 
 

@@ -1,0 +1,27 @@
+"""Commands whose work a real Ray does."""
+
+from __future__ import annotations
+
+from command_line import TINY, ran, run
+
+from commonspace.store.pipelines import modality_digests
+
+
+def test_training_writes_the_same_bytes(cluster, shop, tmp_path):
+    there = ("--engine", "ray", "--address", cluster)
+    made = ran(
+        "train", shop.data, "--out", tmp_path / "m", "--modalities", "image,text", *TINY, *there
+    )
+    assert modality_digests(tmp_path / "m") == modality_digests(shop.model)
+    assert made["space"] == shop.trained["space"]
+    ran("add-modality", tmp_path / "m", shop.data, "--modality", "audio", *there)
+    assert set(modality_digests(tmp_path / "m")) == {"image", "text", "audio"}
+
+
+def test_another_cluster_is_refused_before_anything_is_read(cluster, tmp_path):
+    there = ("--engine", "ray", "--address", "10.0.0.1:6379")
+    for command in ("train", "add-modality", "encode", "index"):
+        more = {"train": (), "add-modality": ("m", "--modality", "x")}.get(command, ("m",))
+        out = () if command == "add-modality" else ("--out", tmp_path / "out")
+        done = run(command, *more[:1], "no such data", *more[1:], *out, *there)
+        assert done.code == 2 and "has joined the Ray cluster" in done.err, done.err
