@@ -131,6 +131,11 @@ def test_with_classes_refuses_to_lose_a_class_in_use():
         labels.with_classes(["a", "b"])
 
 
+def test_a_row_of_no_class_makes_labels_multi():
+    assert Labels.from_any(np.array([[1, 0], [0, 1]])).kind == "single"
+    assert Labels.from_any(np.array([[1, 0], [0, 0]])).kind == "multi"
+
+
 def test_unknown_rows():
     labels = Labels.unknown(3, ["a"])
     assert not labels.known.any() and labels.codes.tolist() == [-1, -1, -1]

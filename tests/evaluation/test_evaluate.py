@@ -125,6 +125,19 @@ def test_wrong_arguments_are_named(changes, words):
             chance(**{"data": make(), **rest})
 
 
+@pytest.mark.parametrize("step", [0.0, 0.5], ids=["apart", "tied"])
+@pytest.mark.parametrize("divide_by", ["all", "found"])
+def test_curves_at_a_cut_off_are_what_the_cut_off_gives(divide_by, step):
+    data, options = make(), {"divide_by": divide_by, "n_bootstrap": 0}
+    vectors = {name: np.asarray(data[name].x, np.float64) for name in data.modalities}
+    if step:  # coarse vectors tie
+        vectors = {name: np.round(x / step) * step for name, x in vectors.items()}
+    curves = evaluate(vectors, data, cutoffs=[3, 7], **options)["image", "text"].curves
+    for k, found in zip(curves.cutoffs, curves.mean_ap_at, strict=True):
+        expected = evaluate(vectors, data, k=int(k), **options)["image", "text"].mean_ap
+        assert found == pytest.approx(expected)
+
+
 def test_no_known_labels_is_refused():
     data = make()
     data.tables["text"] = table(data["text"].x, np.full(50, -1), 4)

@@ -59,6 +59,24 @@ def test_an_interval_is_of_95_percent():
     assert (high - low) / error == pytest.approx(2 * 1.96, rel=0.05)
 
 
+def test_queries_that_were_left_out_count_in_no_difference():
+    protocol = Protocol(empty="skip")
+    labels = np.where(np.arange(20) < 4, 4, np.arange(20) % 3)
+    gallery = Data({m: table(np.eye(20), np.arange(20) % 3, 5) for m in "ab"}, tuple("vwxyz"))
+    data = Data({m: table(np.eye(20), labels, 5) for m in "ab"}, tuple("vwxyz"))
+
+    class Model:
+        def __init__(self, seed):
+            self.map = np.random.default_rng(seed).standard_normal((20, 4))
+
+        def transform(self, modality, x):
+            return x @ self.map
+
+    reports = [evaluate(Model(k), data, gallery=gallery, protocol=protocol) for k in (0, 1)]
+    assert reports[0]["a", "b"].n_empty == 4
+    assert all(part.n_queries == 16 for part in compare(*reports).directions.values())
+
+
 def test_holm_by_hand():
     np.testing.assert_allclose(holm([0.01, 0.04, 0.03, 0.005]), [0.03, 0.06, 0.06, 0.02])
     np.testing.assert_allclose(holm([0.9, 0.8]), [1.0, 1.0])

@@ -6,7 +6,15 @@ import torch
 from torch import nn
 
 from commonspace.methods.base import standardization
-from commonspace.networks import MLP, Branch, Standardize, SupervisedAutoencoder, l2_normalize
+from commonspace.networks import (
+    MLP,
+    Branch,
+    LinearMap,
+    MetricBranch,
+    Standardize,
+    SupervisedAutoencoder,
+    l2_normalize,
+)
 
 
 def test_rows_become_unit_vectors_and_zero_stays_zero():
@@ -30,6 +38,25 @@ def test_a_branch_ends_as_it_is_asked_to(final):
         expected = getattr(torch, final)(expected)
     torch.testing.assert_close(ended(x), expected)
     torch.testing.assert_close(unit(x), expected / expected.norm(dim=1, keepdim=True))
+
+
+@pytest.mark.parametrize("members", [1, 3])
+def test_a_metric_branch_gives_unit_vectors_whose_cosines_are_means(members):
+    torch.manual_seed(0)
+    branch = MetricBranch(4, [5], 6, members=members).eval()
+    x = torch.randn(7, 4)
+    z = branch(x)
+    parts = [l2_normalize(member(x)) for member in branch.members]
+    mean = torch.stack([part @ part.T for part in parts]).mean(dim=0)
+    torch.testing.assert_close(z @ z.T, mean)
+    torch.testing.assert_close(z.norm(dim=1), torch.ones(7))
+
+
+def test_a_linear_map_by_hand():
+    mean, scale, weights = np.array([1.0, 2.0]), np.array([2.0, 0.5]), np.array([[1.0], [10.0]])
+    x = torch.tensor([[2.0, 4.0]])
+    assert LinearMap(mean, scale, weights)(x).item() == 2 + 10
+    assert LinearMap(mean, scale, weights, np.array([0.25]))(x).item() == 12.25
 
 
 def test_an_mlp_has_a_relu_after_each_layer_but_the_last():

@@ -193,3 +193,24 @@ def test_distances_by_table_are_the_dense_ones(rng):
     tables = lookup_tables(D * np.float32(100), near)
     found = squared_distances(tables, words, near, norms * np.float32(1e4))
     assert found.min() == 0  # rounding alone would leave some below
+
+
+def test_of_two_ways_to_words_the_better_one_is_taken():
+    rng = np.random.default_rng(0)
+    D, x = rng.normal(size=(4, 16, 6)).astype(np.float32), rng.normal(size=(50, 6)).astype("f4")
+    start = rng.integers(0, 16, (50, 4))
+
+    def errors(**how):
+        words = Assigner(D).assign(x, sweeps=1, **how)
+        return np.square(x - decode_words(D, words)).sum(axis=1)
+
+    alone = errors(start=start), errors(beam=8)
+    np.testing.assert_allclose(errors(start=start, beam=8), np.minimum(*alone), rtol=1e-4)
+    assert (alone[0] < alone[1] - 1e-3).any() and (alone[1] < alone[0] - 1e-3).any()
+
+
+def test_a_codeword_of_few_rows_is_pulled_back_by_the_ridge():
+    x, words = np.array([[2.0], [4.0]], np.float32), np.zeros((2, 1), np.int64)
+    for ridge in (0.5, 2.0):  # minimum of (2 - d)^2 + (4 - d)^2 + ridge d^2
+        found = update_codebooks(x, words, np.zeros((1, 3, 1), np.float32), ridge=ridge)
+        np.testing.assert_allclose(found[0, :, 0], [6 / (2 + ridge), 0, 0], rtol=1e-6)
