@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -232,7 +233,7 @@ def _bytes_of(tensor: Any) -> bytes:
 def _without_bars() -> Iterator[None]:
     """Loading without the progress bars that transformers draws on stderr."""
     try:
-        from transformers.utils import logging
+        logging: Any = import_module("transformers.utils.logging")
     except ImportError:
         yield
         return
