@@ -103,6 +103,24 @@ def test_a_text_or_a_number_is_no_list_of_ids_or_names(value):
         checks.check_names("classes", value)
 
 
+@pytest.mark.parametrize(
+    ("check", "good", "wrong"),
+    [
+        (checks.check_widths, [[], [3], (4, 2)], [64, "64", [0], [1.5], [True], None]),
+        (checks.check_rates, [1e-3, {"a": 1e-3, "*": 1}], [0, "fast", {"a": 1, "b": -1}, np.nan]),
+        (checks.check_betas, [(0.5, 0.999), [0, 0]], [0.9, [0.9], (0.9, 1.0), "ab", (-1, 0), None]),
+        (lambda value: checks.check_flag("flag", value), [True, np.False_], [1, "False", None]),
+    ],
+    ids=["widths", "rates", "betas", "flag"],
+)
+def test_settings_of_training(check, good, wrong):
+    for value in good:
+        check(value)
+    for value in wrong:
+        with pytest.raises(InputError, match="expected"):
+            check(value)
+
+
 def test_the_nearest_name_is_offered():
     error = checks.not_found("modality", "txet", ["image", "text"], hint="In labels.")
     assert str(error) == (

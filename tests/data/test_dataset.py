@@ -47,6 +47,22 @@ def test_missing_labels_are_unknown():
     assert not data.labels("text").known.any() and data.classes == ("0", "1")
 
 
+def test_a_modality_of_unknown_labels_says_nothing_of_their_kind():
+    x = {"image": np.zeros((2, 1)), "text": np.zeros((3, 1))}
+    unknown = np.full((3, 2), np.nan)
+    data = Dataset.from_arrays(x, {"image": [0, 1], "text": unknown}, classes=["a", "b"])
+    assert data.label_kind == "single"
+
+
+def test_rows_are_appended_by_the_names_of_their_classes():
+    first = Dataset.from_arrays({"a": np.zeros((1, 1))}, ["x"], classes=["x", "y"])
+    other = Dataset.from_arrays(
+        {"a": np.ones((2, 1))}, ["y", "x"], classes=["y", "x"], items=["p", "q"]
+    )
+    both = concatenate(first, other)
+    assert both.classes == ("x", "y") and both.labels("a").codes.tolist() == [0, 1, 0]
+
+
 def test_numbered_classes_of_modalities_keep_their_order():
     x = {"a": np.zeros((1, 1)), "b": np.zeros((1, 1))}
     data = Dataset.from_arrays(x, {"a": [11], "b": [2]})
@@ -156,6 +172,14 @@ def test_fingerprint_sees_every_part():
     changed = Dataset.from_arrays({"image": x, "text": data.x("text")}, np.arange(12) % 3)
     assert changed.fingerprint() != data.fingerprint()
     assert data.with_classes([*data.classes, "new"]).fingerprint() != data.fingerprint()
+    same = {name: part.x for name, part in data.items()}
+    other_labels = Dataset.from_arrays(same, (np.arange(12) + 1) % 3)
+    other_items = Dataset.from_arrays(same, np.arange(12) % 3, items=range(1, 13))
+    other_name = Dataset.from_arrays(
+        {"image": same["image"], "word": same["text"]}, np.arange(12) % 3
+    )
+    every = [data, other_labels, other_items, other_name]
+    assert len({each.fingerprint() for each in every}) == len(every)
 
 
 def test_inputs_are_neither_copied_nor_changed():

@@ -119,6 +119,13 @@ def test_counts_that_differ_are_refused(folder):
         read_folder(folder)
 
 
+def test_a_width_that_differs_is_refused(splits, folder):
+    x = splits["train"].x("image")
+    np.save(folder / "train" / "image" / "x.npy", np.ascontiguousarray(x[:, :-1]))
+    with pytest.raises(StorageError, match=r"x\.npy: expected shape"):
+        read_folder(folder)
+
+
 def test_a_full_folder_is_not_written_over(splits, folder):
     with pytest.raises(InputError, match="not empty"):
         splits.save(folder)

@@ -48,6 +48,17 @@ def test_drawn_p_values_are_near_a_t_test_and_uniform_under_the_null():
     assert sign_flip_p(np.zeros(50)) == 1.0
 
 
+def test_a_drawn_p_value_counts_the_pattern_that_was_seen():
+    assert sign_flip_p(np.ones(30), n_resamples=99) == 1 / 100  # no draw is as extreme
+
+
+def test_an_interval_is_of_95_percent():
+    values = np.random.default_rng(0).standard_normal(2000)
+    low, high = bootstrap_interval(values, n_bootstrap=4000)
+    error = values.std() / np.sqrt(len(values))
+    assert (high - low) / error == pytest.approx(2 * 1.96, rel=0.05)
+
+
 def test_holm_by_hand():
     np.testing.assert_allclose(holm([0.01, 0.04, 0.03, 0.005]), [0.03, 0.06, 0.06, 0.02])
     np.testing.assert_allclose(holm([0.9, 0.8]), [1.0, 1.0])

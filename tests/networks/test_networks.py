@@ -6,12 +6,30 @@ import torch
 from torch import nn
 
 from commonspace.methods.base import standardization
-from commonspace.networks import MLP, Standardize, SupervisedAutoencoder, l2_normalize
+from commonspace.networks import MLP, Branch, Standardize, SupervisedAutoencoder, l2_normalize
 
 
 def test_rows_become_unit_vectors_and_zero_stays_zero():
     x = torch.tensor([[3.0, 4], [0, 0], [1e-3, 0]])
     np.testing.assert_allclose(l2_normalize(x), [[0.6, 0.8], [0, 0], [1, 0]], rtol=1e-6)
+
+
+@pytest.mark.parametrize("final", [None, "tanh", "sigmoid", "relu"])
+def test_a_branch_ends_as_it_is_asked_to(final):
+    torch.manual_seed(0)
+    scaling = np.zeros(3, np.float32), np.ones(3, np.float32)
+    x = 100 * torch.randn(5, 3)
+    plain, ended, unit = (
+        Branch(3, [4], 6, final=end, unit=unit, standardize=scaling).eval()
+        for end, unit in ((None, False), (final, False), (final, True))
+    )
+    for branch in (ended, unit):
+        branch.load_state_dict(plain.state_dict())
+    expected = plain.layers(x.clamp(-10, 10))  # outliers are cut off
+    if final is not None:
+        expected = getattr(torch, final)(expected)
+    torch.testing.assert_close(ended(x), expected)
+    torch.testing.assert_close(unit(x), expected / expected.norm(dim=1, keepdim=True))
 
 
 def test_an_mlp_has_a_relu_after_each_layer_but_the_last():

@@ -124,7 +124,7 @@ def test_lists_that_would_be_read_in_large_part_give_way_to_exact_search(
     def tried() -> int:
         return made.count("ivf")
 
-    noise = np.random.default_rng(0).standard_normal((1700, 64))
+    noise = np.random.default_rng(0).standard_normal((2100, 64))
 
     def kind_with(folder: Path, first: int, last: int, rows: Any) -> str:
         with Collection.open(folder) as col:
@@ -137,8 +137,8 @@ def test_lists_that_would_be_read_in_large_part_give_way_to_exact_search(
     assert kind_with(tmp_path / "noise", 0, 400, noise) == "exact" and tried() == 1
     assert kind_with(tmp_path / "noise", 400, 700, noise) == "exact" and tried() == 1
     assert kind_with(tmp_path / "noise", 700, 1600, noise) == "exact" and tried() == 1
-    # More than four times as many: tried again.
-    assert kind_with(tmp_path / "noise", 1600, 1700, noise) == "exact" and tried() == 2
+    # Well above four times as many: tried again.
+    assert kind_with(tmp_path / "noise", 1600, 2100, noise) == "exact" and tried() == 2
     groups = np.repeat(np.eye(64)[:20], 30, axis=0) + 0.02 * noise[:600]
     assert kind_with(tmp_path / "groups", 0, 600, groups) == "ivf"
 

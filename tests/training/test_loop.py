@@ -213,6 +213,19 @@ def test_dropout_is_on_in_training_and_off_after_it():
     assert all(modes) and not task.networks.training
 
 
+def test_validation_sees_no_dropout():
+    task, modes = Regression(), []
+    validate = task.validate
+
+    def watched():
+        modes.append((task.networks.training, torch.is_grad_enabled()))
+        return validate()
+
+    task.validate = watched
+    train(task, Settings(epochs=2, batch_size=20), name="x", seed=0)
+    assert modes == [(False, False)] * 2
+
+
 def test_names_that_torch_reserves_are_names_like_others():
     """A modality may be called "v1.5", "type" or "keys"."""
     task = Regression({"v1.5": 16, "type": 16, "keys": 16, "": 16})

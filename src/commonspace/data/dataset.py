@@ -129,7 +129,7 @@ class Dataset(Mapping[str, Modality]):
     @property
     def label_kind(self) -> str:
         """The widest kind among the modalities: "single", "multi" or "graded"."""
-        kinds = {part.labels.kind for part in self.parts.values() if part.labels.known.any()}
+        kinds = {part.labels.kind for part in self.parts.values()}
         return next((kind for kind in ("graded", "multi") if kind in kinds), "single")
 
     def x(self, modality: str) -> AnyArray:

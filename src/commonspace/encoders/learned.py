@@ -6,11 +6,11 @@ them is part of the id: a model that was trained on others refuses them.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
-from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -232,9 +232,8 @@ def _bytes_of(tensor: Any) -> bytes:
 @contextmanager
 def _without_bars() -> Iterator[None]:
     """Loading without the progress bars that transformers draws on stderr."""
-    try:
-        logging: Any = import_module("transformers.utils.logging")
-    except ImportError:
+    logging: Any = sys.modules.get("transformers.utils.logging")  # of what is imported by now
+    if logging is None:
         yield
         return
     shown = logging.is_progress_bar_enabled()

@@ -69,7 +69,8 @@ def sniff(data: bytes) -> str | None:
         return "video/mp4"
     if data.startswith(b"\x1aE\xdf\xa3"):
         return "video/webm"
-    for start, kind, *_ in (*_PICTURES, *_SOUNDS):
+    pictures = ((start, kind) for start, kind, _ in _PICTURES)
+    for start, kind in (*pictures, *_SOUNDS):
         if data.startswith(start):
             return kind
     return None

@@ -82,7 +82,8 @@ class MatchCalibration:
         """How probably items of such cosines match; of the same shape as ``cosines``."""
         x, log_odds = self.curves[query, item]
         found = np.interp(_falling_angle(cosines), _falling_angle(x), log_odds)
-        return np.asarray(expit(found), dtype=np.float32)
+        probable: Float32Array = expit(found).astype(np.float32)
+        return probable
 
     def to_dict(self) -> JsonDict:
         """Return plain numbers for JSON."""
@@ -189,17 +190,18 @@ def _knots(angles: FloatArray, pairs: FloatArray, matches: FloatArray) -> FloatA
     inner = at[
         np.r_[True, np.diff(at) > _NARROWEST] & (at > _NARROWEST - np.pi) & (at < -_NARROWEST)
     ]
-    return np.r_[-np.pi, inner, 0.0]
+    knots: FloatArray = np.r_[-np.pi, inner, 0.0]
+    return knots
 
 
 def _pieces(angles: FloatArray, knots: FloatArray) -> FloatArray:
     """How much of each piece lies below each angle, shape (n, pieces)."""
-    return np.asarray(np.clip(angles[:, None] - knots[:-1], 0, np.diff(knots)))
+    return np.clip(angles[:, None] - knots[:-1], 0, np.diff(knots))
 
 
 def _falling_angle(cosines: AnyArray) -> FloatArray:
     """Minus the angle in radians, which rises with the cosine, from -pi to 0."""
-    return np.asarray(-np.arccos(np.clip(np.asarray(cosines, dtype=np.float64), -1, 1)))
+    return -np.arccos(np.clip(np.asarray(cosines, dtype=np.float64), -1, 1))
 
 
 def _log_odds(p: float) -> float:
