@@ -6,6 +6,7 @@ them is part of the id: a model that was trained on others refuses them.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -231,12 +232,10 @@ def _bytes_of(tensor: Any) -> bytes:
 @contextmanager
 def _without_bars() -> Iterator[None]:
     """Loading without the progress bars that transformers draws on stderr."""
-    try:
-        from transformers.utils import logging as library
-    except ImportError:
+    logging: Any = sys.modules.get("transformers.utils.logging")  # of what is imported by now
+    if logging is None:
         yield
         return
-    logging: Any = library  # has no types
     shown = logging.is_progress_bar_enabled()
     logging.disable_progress_bar()
     try:
