@@ -29,7 +29,7 @@ def test_vectors_from_before_a_model_learned_on_are_not_mixed_with_later_ones(tm
     with pytest.raises(InputError, match=r"has learned since .* Index into a\s+new folder"):
         index_dataset(model, splits.select(["audio"]), **where)
     with (
-        caplog.at_level(logging.WARNING, logger="commonspace.store.pipelines"),
+        caplog.at_level(logging.WARNING, logger="commonspace.store.origin"),
         cs.Collection.open(tmp_path / "items", read_only=True) as items,
     ):
         assert model_of(items).modalities == ("image", "text", "audio")

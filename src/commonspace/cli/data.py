@@ -119,7 +119,7 @@ def check(
     json: Json = False,
 ) -> None:
     """Verify checksums, shapes, ids and that numbers are finite; exit with 2 if any is wrong."""
-    from commonspace.store.pipelines import check_dataset
+    from commonspace.data.checking import check_dataset
 
     problems = check_dataset(folder)
     if json:
