@@ -388,6 +388,20 @@ def test_the_space_is_kept(col: Collection):
         assert again.space.basis.tobytes() == SPACE.basis.tobytes()
 
 
+def test_a_close_that_fails_gives_the_lock_back(tmp_path, monkeypatch):
+    made = Collection.create(tmp_path / "closing", space=Space.create(4))
+    close = made._engine.items.close
+
+    def fail() -> None:
+        close()
+        raise OSError("the disk is gone")
+
+    monkeypatch.setattr(made._engine.items, "close", fail)
+    with pytest.raises(OSError, match="the disk is gone"):
+        made.close()
+    Collection.open(tmp_path / "closing").close()
+
+
 def test_metadata(col: Collection):
     col.set_metadata("model", {"path": "ü", "scores": [1, None]})
     col.set_metadata("n", 1)

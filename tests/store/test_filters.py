@@ -159,6 +159,19 @@ def test_the_index_follows_replacing_and_deleting(tmp_path: Path):
         assert col.search(x[:1], where={"tags": "w"}).ids.tolist() == [["a"]]
 
 
+def test_an_index_in_the_place_of_another_is_asked_anew(tmp_path: Path):
+    x = np.eye(2, 4, dtype=np.float32)
+    with Collection.create(tmp_path / "col", space=Space.create(4)) as col:
+        given = [{"a": "fr", "b": "de"}, {"a": "de", "b": "fr"}]
+        col.add(["one", "two"], x, modality="text", payloads=given)
+        col.create_index("a")
+        assert col.search(x[:1], where={"a": "fr"}).ids.tolist() == [["one"]]
+        col.drop_index("a")
+        col.create_index("b")
+        assert col.search(x[:1], where={"b": "fr"}).ids.tolist() == [["two"]]
+        assert col.search(x[:1], where={"a": "fr"}).ids.tolist() == [["one"]]
+
+
 @pytest.mark.parametrize(
     ("where", "message"),
     [

@@ -10,6 +10,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -17,14 +18,18 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from commonspace.data import Splits, make_dataset
 from commonspace.errors import (
     InputError,
     MissingExtraError,
     NotFoundError,
+    SpaceMismatchError,
     StorageError,
     UnsupportedError,
 )
+from commonspace.methods import Ridge
 from commonspace.space import Space
+from commonspace.store import pipelines
 from commonspace.store.collection import Collection
 from commonspace.store.conditions import parse_where
 from commonspace.store.milvus import connection
@@ -36,6 +41,7 @@ from commonspace.store.wish import IndexWish
 
 pytest.importorskip("pymilvus")
 pytest.importorskip("milvus_lite")
+grpc = pytest.importorskip("grpc")
 
 DIM = 6
 SPACE = Space.create(DIM, ["cat", "dog"])
@@ -64,6 +70,9 @@ def test_addresses(monkeypatch):
     lite = parse_address("milvus+lite:///data/a.db/photos")
     assert (lite.uri, lite.name, lite.lite) == ("/data/a.db", "photos", True)
     assert parse_address("milvus+lite://a.db/p").uri == str(Path("a.db").absolute())
+    signed = parse_address("milvus+lite:///home/ann@host/a.db/p")
+    assert signed.place == "milvus+lite:///home/ann@host/a.db/p"
+    assert signed.uri == "/home/ann@host/a.db"
     given = parse_address("milvus://ann:s%40crét@h:1/p")
     assert given.token == "ann:s@crét" and given.place == "milvus://h:1/p"
     monkeypatch.setenv(TOKEN, "root:env")
@@ -81,6 +90,7 @@ def test_addresses(monkeypatch):
         "milvus://host/a/name",
         "milvus://host/na-me",
         "milvus://host/9name",
+        "milvus://host/photos__register",
         "milvus://ann:secret@host/na me",
         "milvus+lite:///folder/name",
         "http://host/name",
@@ -100,6 +110,21 @@ def test_no_message_shows_the_token(monkeypatch):
         Collection.open("milvus://ann:secret@127.0.0.1:1/photos")
     shown = f"{caught.value} {caught.value!r} {parse_address('milvus://ann:secret@h/p')!r}"
     assert "milvus://127.0.0.1:1/photos: Milvus says" in shown and "secret" not in shown
+
+
+def test_a_model_of_another_space_is_told_without_the_token(monkeypatch):
+    address = "milvus://ann:secret@db.example/photos"
+    closed: list[bool] = []
+    there = SimpleNamespace(
+        space=SPACE, place=parse_address(address).place, close=lambda: closed.append(True)
+    )
+    monkeypatch.setattr(pipelines.Collection, "open", lambda _: there)
+    splits = Splits({"train": make_dataset(n_items=12, dims={"image": 5}, seed=0)["train"]}, "tiny")
+    model = Ridge(dim=8).fit(splits["train"])
+    with pytest.raises(SpaceMismatchError) as caught:
+        pipelines.index_dataset(model, splits, address)
+    assert "milvus://db.example:19530/photos" in str(caught.value)
+    assert "secret" not in str(caught.value) and closed == [True]
 
 
 @pytest.mark.parametrize(("package", "extra"), [("pymilvus", "milvus"), ("milvus_lite", "milvus-")])
@@ -240,6 +265,9 @@ def test_indexes_of_milvus():
     assert build_parameters(IndexWish(), 10, lite=True) == ("AUTOINDEX", {})
     with pytest.raises(InputError, match="has to divide 10; got 32"):
         build_parameters(IndexWish("codes", options={"bits": 32}), 10, lite=False)
+    for effort in (0, 2.5, "many"):
+        with pytest.raises(InputError, match="effort: expected a whole number from 1"):
+            build_parameters(IndexWish("hnsw", options={"effort": effort}), 10, lite=True)
     with pytest.raises(InputError, match="no option 'links'; there is n_lists, effort"):
         build_parameters(IndexWish("ivf", options={"links": 8}), 10, lite=False)
 
@@ -316,6 +344,72 @@ def test_a_creation_that_was_cut_off_begins_again(tmp_path: Path, monkeypatch):
         Collection.open(place)
     with Collection.create(place, space=SPACE) as col:
         assert len(col) == 0 and not os.path.exists("items.db")
+
+
+def test_an_index_that_fails_leaves_the_one_there_was(col, monkeypatch):
+    x = vectors(5, seed=6)
+    col.add(range(5), x, modality="kept")
+    client, made = col._engine._call.client, []
+    create = client.create_index
+
+    def fail_once(*args: Any, **options: Any) -> Any:
+        made.append(options["timeout"])
+        if len(made) == 1:
+            raise Refusal
+        return create(*args, **options)
+
+    monkeypatch.setattr(client, "create_index", fail_once)
+    with pytest.raises(StorageError, match="Milvus says 'no such right'"):
+        col.set_index("hnsw")
+    assert len(made) == 2 and min(made) > 3600 and col._engine.describe_index()["kind"] == "exact"
+    assert col.search(x, 1, modality="kept").ids.ravel().tolist() == list("01234")
+    col.set_index("exact")
+    assert len(made) == 2
+    col.delete(range(5), modality="kept")
+
+
+class Refusal(grpc.RpcError):
+    """What pymilvus hands on as it is."""
+
+    def details(self) -> str:
+        return "no such right"
+
+
+@pytest.mark.parametrize("error", [Refusal, grpc.FutureTimeoutError])
+def test_what_grpc_refuses_is_said_in_our_words(col, monkeypatch, error):
+    asked: list[Any] = []
+
+    def refuse(*_: Any, **options: Any) -> None:
+        asked.append(options["timeout"])
+        raise error
+
+    monkeypatch.setattr(col._engine._call.client, "query", refuse)
+    with pytest.raises(StorageError, match=r"Milvus says '(no such right|FutureTimeoutError)'"):
+        len(col)
+    assert len(asked) == 1 and 0 < asked[0] < 600
+
+
+@pytest.mark.parametrize("error", [Refusal, KeyboardInterrupt])
+def test_a_connection_that_fails_gives_the_file_back(tmp_path: Path, monkeypatch, error):
+    import pymilvus
+
+    def refuse(**_: Any) -> None:
+        raise error
+
+    monkeypatch.setattr(pymilvus, "MilvusClient", refuse)
+    with pytest.raises(StorageError if error is Refusal else KeyboardInterrupt):
+        Collection.create(f"milvus+lite://{tmp_path}/a.db/items", space=SPACE)
+    assert str(tmp_path / "a.db") not in connection._lite_users
+
+
+def test_a_collection_of_others_is_not_taken_for_a_register(col):
+    place = f"{col.place.rpartition('/')[0]}/taken"
+    call = col._engine._call
+    call("create_collection", "taken__register", dimension=4)
+    call("insert", "taken__register", [{"id": 1, "vector": [0.0, 1.0, 2.0, 3.0]}])
+    with pytest.raises(StorageError, match=r"'taken__register', and .* did not make"):
+        Collection.create(place, space=SPACE)
+    assert call.count("taken__register") == 1
 
 
 def test_the_plan_of_the_page_is_what_its_formula_gives(capsys):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, Self
 
@@ -81,14 +82,13 @@ class Embedded:
 
     def close(self) -> None:
         """Write the index and give the lock back."""
-        try:
+        with ExitStack() as last:
+            if self._lock is not None:
+                last.callback(self._lock.release)
+            last.callback(self.items.close)
             self.index.settle()
             if self._lock is not None:
                 self._write_index(lazily=True)
-        finally:
-            self.items.close()
-            if self._lock is not None:
-                self._lock.release()
 
     def modality_names(self) -> Sequence[str]:
         """Those that have items."""

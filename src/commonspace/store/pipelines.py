@@ -190,7 +190,7 @@ def _open_or_create(folder: str | Path, space: Space) -> Collection:
     except NotFoundError:
         return Collection.create(folder, space=space)
     try:
-        collection.space.check_same(space, where=f"collection {folder}")
+        collection.space.check_same(space, where=f"collection {collection.place}")
     except BaseException:
         collection.close()
         raise

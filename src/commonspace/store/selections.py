@@ -33,7 +33,7 @@ class Selections:
 
     def condition(self, where: Mapping[str, Any] | None) -> tuple[str, JsonDict]:
         """SQL of conditions, which looks up fields that have an index; see `compile_where`."""
-        return compile_where(where, self._items.indexed_fields() if where else None)
+        return compile_where(where, self._indexed(where))
 
     def keys(self, names: Sequence[str] | None, where: Mapping[str, Any] | None) -> IntArray | None:
         """Keys to search among, in an array that is not to be written to; None for all.
@@ -47,8 +47,11 @@ class Selections:
         self._forget_old()
         if names is not None and not where and set(names) >= self._known.keys():
             return None
-        condition, values = self.condition(where)
-        name = json.dumps([names if names is None else list(names), condition, values])
+        indexed = self._indexed(where)
+        condition, values = compile_where(where, indexed)
+        # A condition holds the number of an indexed field alone, which may come to be another's.
+        chosen = names if names is None else list(names)
+        name = json.dumps([chosen, condition, values, sorted(indexed.items())])
         if name not in self._keys:
             if len(self._keys) >= _REMEMBERED:
                 self._keys.clear()
@@ -56,6 +59,9 @@ class Selections:
             found.setflags(write=False)
             self._keys[name] = found
         return self._keys[name]
+
+    def _indexed(self, where: Mapping[str, Any] | None) -> dict[str, int]:
+        return self._items.indexed_fields() if where else {}
 
     def _forget_old(self) -> None:
         """Forget what was remembered of another generation than the snapshot's."""

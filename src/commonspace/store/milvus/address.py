@@ -27,6 +27,8 @@ _LITE = "milvus+lite"
 _SCHEMES = {"milvus": "http", "milvus+tls": "https"}
 _PORT = 19530
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,199}")
+REGISTER = "__register"
+"""How the name of what goes beside a collection ends."""
 _EXPECTED = (
     "expected milvus://HOST:PORT/NAME, milvus+tls://HOST:PORT/NAME or "
     "milvus+lite:///FOLDER/FILE.db/NAME"
@@ -76,7 +78,8 @@ def parse_address(place: Any) -> Address:
         InputError: It is none, or the name is not one that Milvus takes.
     """
     scheme, _, rest = str(place).partition("://")
-    shown = f"{scheme}://{rest.rpartition('@')[2]}"
+    # Before the host stands what is secret; a file may have the sign in its name.
+    shown = f"{scheme}://{rest if scheme == _LITE else rest.rpartition('@')[2]}"
     parent, _, name = rest.rpartition("/")
     if scheme not in (*_SCHEMES, _LITE) or not parent:
         raise InputError(f"collection {shown!r}: {_EXPECTED}.")
@@ -84,6 +87,11 @@ def parse_address(place: Any) -> Address:
         raise InputError(
             f"collection {shown!r}: expected a name of letters, digits and underscores, at most "
             f"200, got {name!r}."
+        )
+    if name.endswith(REGISTER):
+        raise InputError(
+            f"collection {shown!r}: expected a name that does not end in {REGISTER!r}, as what is "
+            "stored beside a collection does."
         )
     if scheme == _LITE:
         return _in_file(parent, name, shown)

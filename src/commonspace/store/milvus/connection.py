@@ -18,6 +18,9 @@ MOST_BYTES = 8 << 20
 """Bytes of one request; servers refuse 64 MB."""
 _MOST_KEYS = 4096
 _TIMEOUT = 10.0  # seconds to connect
+_CALL_TIMEOUT = 60.0  # seconds that a call may take
+_WORK_TIMEOUT = 86_400.0  # the same of one that waits for work on all items
+_WORK = ("create_collection", "create_index", "flush", "load_collection")
 # They log, with a traceback, what they also raise.
 _LOUD = ("pymilvus", "milvus_lite", "grpc._server")
 
@@ -40,26 +43,35 @@ class Connection:
         for name in _LOUD:
             logging.getLogger(name).setLevel(logging.CRITICAL)
         self.address = address
-        self._error: type[Exception] = pymilvus.MilvusException
+        grpc = require("grpc", extra="milvus", what="a collection in Milvus")
+        # Some refusals of a server, such as of a token, come as gRPC has them.
+        self._errors: tuple[type[Exception], ...] = (
+            pymilvus.MilvusException,
+            grpc.RpcError,
+            grpc.FutureTimeoutError,
+        )
         if address.lite:
             _use(address.uri)
         try:
             self.client = pymilvus.MilvusClient(
                 uri=address.uri, token=address.token, timeout=_TIMEOUT
             )
-        except (self._error, OSError, RuntimeError, ValueError) as error:
+        except BaseException as error:
             self._give_back()
-            raise self._refused(error) from None
+            if isinstance(error, (*self._errors, OSError, RuntimeError, ValueError)):
+                raise self._refused(error) from None
+            raise
 
     def __call__(self, method: str, *args: Any, **options: Any) -> Any:
         """Call a method of the client.
 
         Raises:
-            StorageError: Milvus refuses.
+            StorageError: Milvus refuses, or does not answer in time.
         """
+        options.setdefault("timeout", _WORK_TIMEOUT if method in _WORK else _CALL_TIMEOUT)
         try:
             return getattr(self.client, method)(*args, **options)
-        except self._error as error:
+        except self._errors as error:
             raise self._refused(error) from error
 
     def upsert(self, name: str, rows: Iterable[JsonDict], *, row_bytes: int) -> None:
@@ -86,15 +98,19 @@ class Connection:
 
     def close(self) -> None:
         """Give the connection back, and the file if it is one that nobody else here uses."""
-        self.client.close()
-        self._give_back()
+        try:
+            self.client.close()
+        finally:
+            self._give_back()
 
     def _give_back(self) -> None:
         if self.address.lite:
             _leave(self.address.uri)
 
     def _refused(self, error: BaseException) -> StorageError:
-        said = str(getattr(error, "message", "") or error)
+        details = getattr(error, "details", None)  # of gRPC, whose text has many lines
+        said = str(getattr(error, "message", "") or (details() if callable(details) else error))
+        said = said or type(error).__name__
         hint = ""
         if self.address.lite:
             hint = " Milvus Lite lets one process open a file; is it open elsewhere?"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from itertools import repeat
 from pathlib import Path
 from typing import Any, NoReturn, Self
@@ -48,7 +49,7 @@ class MilvusEngine:
         register.load()
         self.items = MilvusItems(connection, register, self._address.name)
         connection("load_collection", self._address.name)
-        self._wish = IndexWish.restored(register.read(_INDEX, "").get(""), None)
+        self._wish = _read_wish(register)
 
     @classmethod
     def create(cls, place: str | Path, space: Space, wish: IndexWish) -> Self:
@@ -164,13 +165,15 @@ class MilvusEngine:
         return {**said, "items": self.items.count()}
 
     def set_index(self, wish: IndexWish) -> None:
-        """Drop the index there is, and have Milvus make another."""
-        kind, settings = self._parameters(wish)
-        name = self._address.name
-        self._call("release_collection", name)
-        self._call("drop_index", name, "vector")
-        self._call("create_index", name, _index_parameters(self._call, kind, settings))
-        self._call("load_collection", name)
+        """Have Milvus make another index in the place of the one there is, if it differs."""
+        wanted, now = self._parameters(wish), self._parameters(_read_wish(self._register))
+        if wanted != now:
+            try:
+                self._make_index(*wanted)
+            except BaseException:
+                with suppress(StorageError):  # the first error says what is wrong
+                    self._make_index(*now)
+                raise
         _write_wish(self._register, wish, self.items.space.dim)
         self._wish = wish
 
@@ -209,6 +212,14 @@ class MilvusEngine:
 
     def _parameters(self, wish: IndexWish) -> tuple[str, JsonDict]:
         return build_parameters(wish, self.items.space.dim, lite=self._address.lite)
+
+    def _make_index(self, kind: str, settings: JsonDict) -> None:
+        name = self._address.name
+        self._call("release_collection", name)
+        if self._call("list_indexes", name, "vector"):
+            self._call("drop_index", name, "vector")
+        self._call("create_index", name, _index_parameters(self._call, kind, settings))
+        self._call("load_collection", name)
 
     def _search(self, queries: Float32Array, limit: int, expression: str) -> Any:
         return self._call(
@@ -289,6 +300,10 @@ def _index_parameters(connection: Connection, kind: str, settings: JsonDict) -> 
     index = connection.client.prepare_index_params()
     index.add_index("vector", index_type=kind, metric_type="COSINE", params=settings)
     return index
+
+
+def _read_wish(register: Register) -> IndexWish:
+    return IndexWish.restored(register.read(_INDEX, "").get(""), None)
 
 
 def _write_wish(register: Register, wish: IndexWish, dim: int) -> None:

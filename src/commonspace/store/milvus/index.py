@@ -35,7 +35,9 @@ def build_parameters(wish: IndexWish, dim: int, *, lite: bool) -> tuple[str, Jso
     if wish.kind in _PER_WORD:
         settings |= _words(left.pop("bits", None) or _BITS, _PER_WORD[wish.kind], dim)
     if wish.kind in _EFFORT:
-        left.pop("effort", None)
+        effort = left.pop("effort", None)
+        if effort is not None:
+            check_range("effort", effort, low=1, integer=True)
     if left:
         options = [
             *known,

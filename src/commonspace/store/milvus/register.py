@@ -13,6 +13,7 @@ import numpy as np
 
 from commonspace.errors import CommonspaceError, StorageError
 from commonspace.space import Space
+from commonspace.store.milvus.address import REGISTER
 from commonspace.store.milvus.connection import Connection
 from commonspace.store.milvus.terms import KEY_LENGTH, digest
 from commonspace.types import JsonDict
@@ -22,6 +23,9 @@ _TEXT = 65_535  # bytes
 _PIECE = 16_000  # letters, of four bytes at most
 _BASIS_KEYS = 256  # rows of the basis that are read at once
 _SPACE = "space"
+_TEXTS = {"kind": 32, "name": _TEXT, "text": _TEXT}
+_NUMBERS = ("part", "parts")
+_FIELDS = {"key", *_TEXTS, *_NUMBERS, "vector"}
 
 
 class Register:
@@ -33,23 +37,28 @@ class Register:
     """
 
     def __init__(self, connection: Connection, name: str) -> None:
-        self._call, self.name = connection, f"{name}__register"
+        self._call, self.name = connection, f"{name}{REGISTER}"
 
     def exists(self) -> bool:
         """Whether there is one."""
         return bool(self._call("has_collection", self.name))
 
     def create(self, space: Space) -> None:
-        """Make it, with the space in it; what a creation that was cut off left goes."""
+        """Make it, with the space in it; what a creation that was cut off left goes.
+
+        Raises:
+            StorageError: A collection of its name is something else.
+        """
         if self.exists():
+            self._check_ours()
             self._call("drop_collection", self.name)
         client = self._call.client
         schema = client.create_schema(auto_id=False, enable_dynamic_field=False)
         add_text(schema, "key", KEY_LENGTH, is_primary=True)
-        for field, length in (("kind", 32), ("name", _TEXT), ("text", _TEXT)):
+        for field, length in _TEXTS.items():
             add_text(schema, field, length)
-        schema.add_field("part", data_type("INT64"))
-        schema.add_field("parts", data_type("INT64"))
+        for field in _NUMBERS:
+            schema.add_field(field, data_type("INT64"))
         schema.add_field("vector", data_type("FLOAT_VECTOR"), dim=space.dim)
         index = client.prepare_index_params()
         index.add_index("vector", index_type="FLAT", metric_type="L2")
@@ -65,6 +74,14 @@ class Register:
     def load(self) -> None:
         """Have Milvus keep it in memory."""
         self._call("load_collection", self.name)
+
+    def _check_ours(self) -> None:
+        found = {field["name"] for field in self._call("describe_collection", self.name)["fields"]}
+        if found != _FIELDS:
+            raise StorageError(
+                f"{self._call.address.place}: beside it goes the collection {self.name!r}, and "
+                "Milvus has one of this name that commonspace did not make. Take another name."
+            )
 
     def _write_space(self, space: Space) -> None:
         rows = (
