@@ -230,6 +230,15 @@ def test_search_finds_a_model_that_moved_with_the_collection(shop, tmp_path):
     assert run("search", lost, *query, "--model", shop.model).code == 0
 
 
+@pytest.mark.parametrize(
+    "query", [("--item", "0"), ("--lexical", "train"), ("--vector", "none.npy", "--encoded")]
+)
+def test_a_model_that_a_search_would_not_ask_is_refused(shop, query):
+    done = run("search", shop.collection, *query, "--model", shop.model)
+    assert done.code == 2 and "--model is what encodes a query" in " ".join(done.err.split())
+    assert "Leave it out." in " ".join(done.err.split())
+
+
 def test_search_prints_a_table(shop):
     out = run("search", shop.collection, "--item", "0", "--modality", "text", "-k", 2).out
     header, _, first, *_ = out.splitlines()

@@ -180,6 +180,7 @@ def test_an_index_in_the_place_of_another_is_asked_anew(tmp_path: Path):
         ({"$not": 3}, "expected a mapping from field to value, got int"),
         ({"$or": [3]}, "expected a mapping from field to value, got int"),
         ({"$or": [{"a": 1}] * 120}, "at most 100 fields"),
+        ({"$or": [{}] * 3000}, "at most 100 fields"),
     ],
 )
 def test_wrong_combinations_are_named(shared, where, message):

@@ -37,6 +37,7 @@ from commonspace.store.milvus.address import TOKEN, parse_address
 from commonspace.store.milvus.expressions import NEVER, compile_filter
 from commonspace.store.milvus.index import build_parameters, search_parameters
 from commonspace.store.milvus.terms import MAX_BOUND, digest, facts_of, sortable
+from commonspace.store.models import save
 from commonspace.store.wish import IndexWish
 
 pytest.importorskip("pymilvus")
@@ -400,6 +401,19 @@ def test_a_connection_that_fails_gives_the_file_back(tmp_path: Path, monkeypatch
     with pytest.raises(StorageError if error is Refusal else KeyboardInterrupt):
         Collection.create(f"milvus+lite://{tmp_path}/a.db/items", space=SPACE)
     assert str(tmp_path / "a.db") not in connection._lite_users
+
+
+def test_an_address_keeps_no_path_of_this_machine(col, tmp_path: Path):
+    place = f"{col.place.rpartition('/')[0]}/shared"
+    splits = Splits({"train": make_dataset(n_items=12, dims={"image": 5}, seed=0)["train"]}, "tiny")
+    model = Ridge(dim=8).fit(splits["train"])
+    save(model, tmp_path / "model")
+    with pipelines.index_dataset(model, splits, place, model_folder=tmp_path / "model") as made:
+        record = made.metadata["model"]
+        assert record["modalities"] and str(tmp_path) not in str(record)
+        with pytest.raises(NotFoundError, match="does not say where its model is"):
+            pipelines.model_of(made)
+        assert pipelines.model_of(made, model_folder=tmp_path / "model").modalities == ("image",)
 
 
 def test_a_collection_of_others_is_not_taken_for_a_register(col):

@@ -240,6 +240,14 @@ def test_arguments_of_every_kind_come_back(train, test, tmp_path):
     assert back.space_.classes == (*train.classes, "later") and same(back, first, test)
 
 
+@pytest.mark.parametrize("given", ["text", None, {"text": 1}, cs.Ridge])
+def test_what_is_no_model_is_named(tmp_path, given):
+    name = type(given).__name__
+    with pytest.raises(InputError, match=f"expected a fitted method, .* got {name}"):
+        cs.save(given, tmp_path / "model")
+    assert not (tmp_path / "model").exists()
+
+
 def test_scores_that_are_no_json_are_named(model, tmp_path):
     with pytest.raises(InputError, match=r"model\.json: JSON has no form"):
         cs.save(model, tmp_path, scores={"mean_ap": float("nan")})

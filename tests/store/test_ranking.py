@@ -237,6 +237,15 @@ def test_probabilities_are_what_is_observed(col):
     assert col.calibration is None
 
 
+def test_a_calibration_of_an_older_version_is_told_from_a_damaged_one():
+    entry = {"query": "text", "item": "image", "cosine": [-1.0, 1.0]}
+    with pytest.raises(StorageError, match=r"of an older commonspace.* --calibrate SPLIT"):
+        MatchCalibration.from_dict({"curves": [{**entry, "probability": [0.1, 0.9]}]})
+    for damaged in ({"curves": [entry]}, {"curves": [3]}, {}, None):
+        with pytest.raises(StorageError, match=r"is damaged.* --calibrate SPLIT"):
+            MatchCalibration.from_dict(damaged)
+
+
 def test_a_calibration_needs_labels_and_whole_numbers():
     rows = np.eye(5, DIM, dtype=np.float32)
     data = Dataset.from_arrays({"text": rows}, np.array([0, 1, -1, -1, -1]))

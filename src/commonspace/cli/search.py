@@ -94,6 +94,11 @@ def search(
         got = " and ".join(f"--{name}" for name in named) or "none"
         options = ", ".join(f"--{name}" for name in given)
         raise InputError(f"search: expected one of {options}, got {got}.")
+    if model is not None and (encoded or not {*raw, "vector"} & set(named)):
+        raise InputError(
+            "search: --model is what encodes a query; --item, --lexical and --encoded need none. "
+            "Leave it out."
+        )
     from commonspace.store.collection import Collection
 
     limits: dict[str, Any] = {"k": k, "modality": in_ or None, "where": parse_where(where or [])}

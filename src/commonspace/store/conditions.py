@@ -121,7 +121,7 @@ class _Parser:
             )
         if depth > _MAX_DEPTH:
             raise InputError(f"where: expected at most {_MAX_DEPTH} conditions in one another.")
-        self._n_fields += len(where)
+        self._n_fields += max(1, len(where))  # {} is one too, of which a list may hold many
         if self._n_fields > _MAX_FIELDS:
             raise InputError(f"where: expected at most {_MAX_FIELDS} fields, got {self._n_fields}.")
         return Every(tuple(self._condition(*item, depth) for item in where.items()))

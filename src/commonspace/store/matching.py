@@ -42,6 +42,7 @@ _SPAN = (-1.0, 1.0)
 _PIECES = 16
 _LEAST_SLOPE = 0.01  # of the log-odds, per radian
 _NARROWEST = 1e-3  # radians
+_AGAIN = "Learn it again: commonspace index MODEL DATA --out COLLECTION --calibrate SPLIT"
 _KINKS = 1e-4  # weight of their penalty, beside the mean loss of a pair
 
 Pair = tuple[str, str]
@@ -101,6 +102,11 @@ class MatchCalibration:
             StorageError: It is something else.
         """
         try:
+            if any("probability" in entry for entry in content["curves"]):
+                raise StorageError(
+                    "the recorded calibration is of an older commonspace, whose curves held "
+                    f"probabilities; this one reads log-odds. {_AGAIN}"
+                )
             curves = {
                 (str(entry["query"]), str(entry["item"])): (
                     np.array(entry["cosine"], dtype=np.float64),
@@ -110,11 +116,12 @@ class MatchCalibration:
             }
         except (KeyError, TypeError, ValueError) as error:
             raise StorageError(
-                f"the recorded calibration is damaged: {error!r}. Learn it again: commonspace "
-                "index MODEL DATA --out COLLECTION --calibrate SPLIT"
+                f"the recorded calibration is damaged: {error!r}. {_AGAIN}"
             ) from error
         if not all(len(x) and x.shape == y.shape for x, y in curves.values()):
-            raise StorageError("the recorded calibration is damaged: curves without points.")
+            raise StorageError(
+                f"the recorded calibration is damaged: curves without points. {_AGAIN}"
+            )
         return cls(curves)
 
 

@@ -55,11 +55,12 @@ def save(
         replace: Let a modality go that the folder has and this model lacks.
 
     Raises:
-        InputError: The folder holds something else, or a modality that this model lacks (another
-            process may have added it), or ``scores`` are no JSON.
+        InputError: This is no method, the folder holds something else, or a modality that this
+            model lacks (another process may have added it), or ``scores`` are no JSON.
         StorageError: The disk refuses, or a ``model.json`` there is of another kind, damaged or of
             a newer format; what stood there before is still whole.
     """
+    _check_method(model)
     folder = Path(folder)
     _check_target(folder)
     state = model.state()
@@ -160,6 +161,16 @@ def _check_keeps(folder: Path, ours: set[str]) -> None:
         raise InputError(
             f"{folder} holds modality {lost[0]!r}, which this model lacks: it may have been added "
             "meanwhile. Load the folder again and add to that, save elsewhere, or replace it."
+        )
+
+
+def _check_method(model: Any) -> None:
+    from commonspace.methods.base import Method
+
+    if not isinstance(model, Method):
+        raise InputError(
+            "save: expected a fitted method, such as SDML().fit(data), then a folder; "
+            f"got {type(model).__name__}."
         )
 
 

@@ -23,8 +23,8 @@ def model_of(collection: Collection, *, model_folder: str | Path | None = None) 
 
     Args:
         collection: As `index_dataset` made it.
-        model_folder: Where the model is; None looks where the collection says, first relative to
-            it (both may have moved together), then at the absolute path.
+        model_folder: Where the model is; None looks where a collection in a folder says, first
+            relative to it (both may have moved together), then at the absolute path.
 
     Raises:
         NotFoundError: There is no model at any of these places.
@@ -61,11 +61,11 @@ def record_model(
         "space": model.space_.fingerprint,
         "modalities": {**known, **digests},
     }
-    if model_folder is not None:
+    # Others who share an address have other folders, and need not know of ours.
+    if model_folder is not None and not is_address(collection.place):
         path = Path(model_folder).resolve()
         record["path"] = str(path)
-        if not is_address(collection.place):
-            record["relative"] = os.path.relpath(path, collection.folder.resolve())
+        record["relative"] = os.path.relpath(path, collection.folder.resolve())
     collection.set_metadata("model", {**collection.metadata.get("model", {}), **record})
 
 

@@ -120,7 +120,8 @@ def index_dataset(
         model: A fitted method.
         splits: Features or raw items of some of its modalities; others are left out.
         folder: A collection of the model's space, or a folder or an address for a new one.
-        model_folder: Where the model is stored, so that `model_of` finds it later.
+        model_folder: Where the model is stored, so that `model_of` finds it later; an address does
+            not keep it.
         batch: Items a transaction.
         progress: Called with the rows done and their total, at first and after every batch.
         run: How raw items are encoded; see `encode_raw`.
