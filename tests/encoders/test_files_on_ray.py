@@ -59,7 +59,7 @@ def test_a_network_gives_the_same_bits(cluster, pictures):
 
 
 def test_texts_travel_themselves(cluster):
-    texts = ["a cat", "8.png", "a dog", "eine Katze", "chat"]
+    texts = ["a cat", "8.png", "a dog", "eine Katze", "too long to name a file " * 20]
     encoder = HashTextEncoder(dim=64)
     there = encode_items(encoder, texts, options(engine="ray"))
     np.testing.assert_array_equal(there.x, encoder.encode(texts))
