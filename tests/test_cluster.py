@@ -86,6 +86,37 @@ def test_a_call_that_always_loses_its_worker_is_an_error_or_what_the_caller_says
     assert list(lost) == [(0, "lost 0")]
 
 
+TROUBLE = [
+    "AuthenticationError",
+    "LocalRayletDiedError",
+    "ObjectStoreFullError",
+    "OutOfDiskError",
+    "RuntimeEnvSetupError",
+    "TaskUnschedulableError",
+]
+LOST = ["NodeDiedError", "OutOfMemoryError", "WorkerCrashedError"]
+
+
+@pytest.mark.parametrize("name", TROUBLE + LOST)
+def test_trouble_of_the_cluster_is_no_lost_worker(cluster, monkeypatch, name):
+    import ray
+
+    kind = getattr(ray.exceptions, name)
+    trouble = kind() if name in ("LocalRayletDiedError", "WorkerCrashedError") else kind("so it is")
+
+    def get(_: object) -> None:
+        raise trouble
+
+    monkeypatch.setattr(ray, "get", get)
+    found = each_call(square, [{"n": 1}], when_lost=lambda number: f"lost {number}")
+    if name in LOST:
+        assert list(found) == [(0, "lost 0")]
+        return
+    with pytest.raises(ServiceError, match="the Ray cluster failed: .") as caught:
+        list(found)
+    assert type(caught.value) is ServiceError and "\n" not in str(caught.value)
+
+
 def test_a_worker_with_other_versions_is_refused(cluster, monkeypatch):
     monkeypatch.setattr(cluster_module, "_versions", lambda: {"torch": "0.1"})
     with pytest.raises(ServiceError, match=r"this machine \{'torch': '0.1'\}: install the same"):
@@ -97,6 +128,26 @@ def test_a_process_joins_one_cluster(cluster):
     connect(cluster)
     with pytest.raises(InputError, match=f"has joined the Ray cluster at {cluster}"):
         connect("10.0.0.1:6379")
+
+
+def test_a_cluster_may_be_asked_for_again_as_it_was_joined(cluster):
+    import ray
+
+    asked = f"localhost:{cluster.rpartition(':')[2]}"  # which Ray turns into a number
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(cluster_module, "_asked", {})
+        with pytest.raises(InputError, match="has joined"):
+            connect(asked)
+        with patch.context() as apart:
+            apart.setattr(ray, "is_initialized", lambda: False)
+            apart.setattr(ray, "init", lambda **_: None)
+            apart.setattr(os, "environ", dict(os.environ))
+            connect(asked)
+        connect(asked)
+        connect(cluster)
+        patch.setattr(cluster_module, "_joined", lambda _: "10.0.0.1:6379")  # another, later
+        with pytest.raises(InputError, match="has joined"):
+            connect(asked)
 
 
 @pytest.fixture
