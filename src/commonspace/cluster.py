@@ -5,9 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import socket
-import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import redirect_stdout
 from importlib import metadata
 from itertools import islice
 from pathlib import Path
@@ -108,19 +106,12 @@ def each_call(
                 waiting[remote.remote(function, dict(arguments), versions)] = number
             if not waiting:
                 return
-            for ended in _ended(ray, list(waiting)):
+            for ended in ray.wait(list(waiting))[0]:
                 number = waiting.pop(ended)
                 yield number, _result(ray, ended, number, when_lost)
     finally:
         for left in waiting:
             ray.cancel(left, force=True)
-
-
-def _ended(ray: Any, waiting: list[Any]) -> list[Any]:
-    """Wait for the next; what Ray says of lost workers goes to stderr, not between results."""
-    with redirect_stdout(sys.stderr):
-        ended: list[Any] = ray.wait(waiting)[0]
-    return ended
 
 
 def _ray() -> Any:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import socket
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack
@@ -291,7 +292,7 @@ def _calls(
             for key, item in batch
         ]
         paths = [item for _, item in whole if isinstance(item, str)] if files else []
-        present = [path for path in paths if Path(path).exists()]
+        present = [path for path in paths if os.path.exists(path)]  # also of what can be no path
         yield {"spec": spec, "batch": whole, "present": present}
 
 
