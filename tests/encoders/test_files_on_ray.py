@@ -113,6 +113,11 @@ def test_paths_may_be_relative(cluster, pictures, monkeypatch):
     np.testing.assert_array_equal(there.x, encoder.encode(names))
 
 
+def test_what_can_be_no_path_is_left_out(cluster, pictures):
+    there = encode_items(PixelEncoder(side=16), ["x" * 400, *pictures[:3]], options(engine="ray"))
+    assert there.rows.tolist() == [1, 2, 3] and there.broken[0].item.startswith("xxx")
+
+
 def test_engines_and_addresses_are_checked():
     with pytest.raises(InputError, match="engine: expected one of"):
         EncodeRun(engine="cloud")
