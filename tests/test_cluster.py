@@ -43,6 +43,20 @@ def test_calls_run_in_workers_and_keep_their_numbers(cluster):
     assert os.getpid() not in pids and len(pids) <= 2
 
 
+def test_stdout_is_left_alone(cluster, monkeypatch):
+    import ray
+
+    seen, wait = [], ray.wait
+
+    def watched(*waiting: object) -> object:
+        seen.append(sys.stdout)
+        return wait(*waiting)
+
+    monkeypatch.setattr(ray, "wait", watched)
+    list(each_call(square, [{"n": 1}]))
+    assert seen and all(stream is sys.stdout for stream in seen)  # other threads print there
+
+
 def test_an_error_is_raised_as_it_was_and_ends_the_other_calls(cluster, tmp_path):
     import ray
 
@@ -69,12 +83,10 @@ def until(marker: Path):
     return wait
 
 
-def test_a_call_that_loses_its_worker_is_made_again(cluster, tmp_path, capsys):
+def test_a_call_that_loses_its_worker_is_made_again(cluster, tmp_path):
     call = {"marker": tmp_path / "once", "times": 1}
     assert list(each_call(dies, [call])) == [(0, "lived")]
     assert (tmp_path / "once").read_text() == "xx"
-    out, err = capsys.readouterr()
-    assert out == "" and "worker died" in err  # what a command prints stays one JSON object
 
 
 def test_a_call_that_always_loses_its_worker_is_an_error_or_what_the_caller_says(cluster, tmp_path):
@@ -84,6 +96,37 @@ def test_a_call_that_always_loses_its_worker_is_an_error_or_what_the_caller_says
     assert (tmp_path / "always").read_text() == "x"
     lost = each_call(dies, [call], retries=0, when_lost=lambda number: f"lost {number}")
     assert list(lost) == [(0, "lost 0")]
+
+
+TROUBLE = [
+    "AuthenticationError",
+    "LocalRayletDiedError",
+    "ObjectStoreFullError",
+    "OutOfDiskError",
+    "RuntimeEnvSetupError",
+    "TaskUnschedulableError",
+]
+LOST = ["NodeDiedError", "OutOfMemoryError", "WorkerCrashedError"]
+
+
+@pytest.mark.parametrize("name", TROUBLE + LOST)
+def test_trouble_of_the_cluster_is_no_lost_worker(cluster, monkeypatch, name):
+    import ray
+
+    kind = getattr(ray.exceptions, name)
+    trouble = kind() if name in ("LocalRayletDiedError", "WorkerCrashedError") else kind("so it is")
+
+    def get(_: object) -> None:
+        raise trouble
+
+    monkeypatch.setattr(ray, "get", get)
+    found = each_call(square, [{"n": 1}], when_lost=lambda number: f"lost {number}")
+    if name in LOST:
+        assert list(found) == [(0, "lost 0")]
+        return
+    with pytest.raises(ServiceError, match=r"the Ray cluster failed: \w") as caught:
+        list(found)
+    assert type(caught.value) is ServiceError and "\n" not in str(caught.value)
 
 
 def test_a_worker_with_other_versions_is_refused(cluster, monkeypatch):
@@ -97,6 +140,26 @@ def test_a_process_joins_one_cluster(cluster):
     connect(cluster)
     with pytest.raises(InputError, match=f"has joined the Ray cluster at {cluster}"):
         connect("10.0.0.1:6379")
+
+
+def test_a_cluster_may_be_asked_for_again_as_it_was_joined(cluster):
+    import ray
+
+    asked = f"localhost:{cluster.rpartition(':')[2]}"  # which Ray turns into a number
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(cluster_module, "_asked", {})
+        with pytest.raises(InputError, match="has joined"):
+            connect(asked)
+        with patch.context() as apart:
+            apart.setattr(ray, "is_initialized", lambda: False)
+            apart.setattr(ray, "init", lambda **_: None)
+            apart.setattr(os, "environ", dict(os.environ))
+            connect(asked)
+        connect(asked)
+        connect(cluster)
+        patch.setattr(cluster_module, "_joined", lambda _: "10.0.0.1:6379")  # another, later
+        with pytest.raises(InputError, match="has joined"):
+            connect(asked)
 
 
 @pytest.fixture

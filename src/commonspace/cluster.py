@@ -5,9 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import socket
-import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import redirect_stdout
 from importlib import metadata
 from itertools import islice
 from pathlib import Path
@@ -29,6 +27,7 @@ _SETTINGS = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO
 _PATIENCE = {"RAY_gcs_server_port_wait_time_s": "1", "RAY_py_gcs_connect_timeout_s": "10"}
 _ALONE = "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"  # "0", on any system: nothing but loopback is used
 _TOKENS = ("RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH")
+_asked: dict[str, str] = {}  # addresses as they were given, and what Ray made of them
 
 
 def check_address(engine: str, address: str | None) -> None:
@@ -94,7 +93,7 @@ def each_call(
 
     Raises:
         WorkerLostError: A call lost its worker each time, and ``when_lost`` is None.
-        ServiceError: A worker has another version of what decides a result.
+        ServiceError: A worker has another version of what decides a result, or the cluster fails.
     """
     ray = _ray()
     remote = ray.remote(num_cpus=1, max_retries=retries)(_here)
@@ -107,19 +106,12 @@ def each_call(
                 waiting[remote.remote(function, dict(arguments), versions)] = number
             if not waiting:
                 return
-            for ended in _ended(ray, list(waiting)):
+            for ended in ray.wait(list(waiting))[0]:
                 number = waiting.pop(ended)
                 yield number, _result(ray, ended, number, when_lost)
     finally:
         for left in waiting:
             ray.cancel(left, force=True)
-
-
-def _ended(ray: Any, waiting: list[Any]) -> list[Any]:
-    """Wait for the next; what Ray says of lost workers goes to stderr, not between results."""
-    with redirect_stdout(sys.stderr):
-        ended: list[Any] = ray.wait(waiting)[0]
-    return ended
 
 
 def _ray() -> Any:
@@ -157,6 +149,8 @@ def _join(ray: Any, address: str | None) -> None:
     except Exception as error:  # of many kinds, and plain ones among them
         ray.shutdown()
         raise ServiceError(f"{failed}: {_why(error)}") from error
+    if address is not None:
+        _asked[address] = _joined(ray)
 
 
 def _why(error: Exception) -> str:
@@ -190,9 +184,13 @@ def _host_and_port(address: str) -> tuple[str, int]:
     return host.strip("[]"), int(port)
 
 
+def _joined(ray: Any) -> str:
+    return str(ray.get_runtime_context().gcs_address)
+
+
 def _check_joined(ray: Any, address: str | None) -> None:
-    joined = ray.get_runtime_context().gcs_address
-    if address is not None and address != joined:
+    joined = _joined(ray)
+    if address is not None and _asked.get(address, address) != joined:
         raise InputError(
             f"address {address!r}: this process has joined the Ray cluster at {joined}. Leave it "
             "first with ray.shutdown()."
@@ -221,12 +219,20 @@ def _result(ray: Any, ended: Any, number: int, when_lost: Callable[[int], Result
         return result
     except ray.exceptions.RayTaskError as error:
         raise error.cause from error
-    except ray.exceptions.RayError as error:
+    except _lost(ray) as error:
         if when_lost is not None:
             return when_lost(number)
         raise WorkerLostError(
             f"the Ray cluster lost every worker that made a call: {_first_line(error)}"
         ) from error
+    except ray.exceptions.RayError as error:
+        raise ServiceError(f"the Ray cluster failed: {_first_line(error)}") from error
+
+
+def _lost(ray: Any) -> tuple[type[Exception], ...]:
+    """What a call may have done to its worker; all else is trouble of the cluster."""
+    kinds = ray.exceptions
+    return kinds.WorkerCrashedError, kinds.OutOfMemoryError, kinds.NodeDiedError
 
 
 def _first_line(error: Exception) -> str:

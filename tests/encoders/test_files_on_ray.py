@@ -59,7 +59,7 @@ def test_a_network_gives_the_same_bits(cluster, pictures):
 
 
 def test_texts_travel_themselves(cluster):
-    texts = ["a cat", "8.png", "a dog", "eine Katze", "chat"]
+    texts = ["a cat", "8.png", "a dog", "eine Katze", "too long to name a file " * 20]
     encoder = HashTextEncoder(dim=64)
     there = encode_items(encoder, texts, options(engine="ray"))
     np.testing.assert_array_equal(there.x, encoder.encode(texts))
@@ -111,6 +111,11 @@ def test_paths_may_be_relative(cluster, pictures, monkeypatch):
     encoder = PixelEncoder(side=16)
     there = encode_items(encoder, names, options(engine="ray"))
     np.testing.assert_array_equal(there.x, encoder.encode(names))
+
+
+def test_what_can_be_no_path_is_left_out(cluster, pictures):
+    there = encode_items(PixelEncoder(side=16), ["x" * 400, *pictures[:3]], options(engine="ray"))
+    assert there.rows.tolist() == [1, 2, 3] and there.broken[0].item.startswith("xxx")
 
 
 def test_engines_and_addresses_are_checked():

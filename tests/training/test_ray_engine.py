@@ -128,3 +128,10 @@ def test_engines_and_addresses_are_checked():
         Run(engine="cloud")
     with pytest.raises(InputError, match="only the engine 'ray'"):
         Run(address="10.0.0.1:6379")
+
+
+@pytest.mark.parametrize("engine", ["local", "ray"])
+@pytest.mark.parametrize("jobs", [0, -1, 1.5, True])
+def test_jobs_are_a_number_of_them(engine, jobs):
+    with pytest.raises(InputError, match="jobs: expected a whole number"):
+        Run(engine=engine, jobs=jobs)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from commonspace.cli.output import print_line, progress_bar
+from commonspace.cli.output import print_line, progress_bar, results_alone
 
 if TYPE_CHECKING:
     from commonspace.cluster import Engine
@@ -45,7 +45,7 @@ def encode_run(
     engine: Engine = "local",
     address: str | None = None,
 ) -> Iterator[EncodeRun]:
-    """How to encode raw items, with a bar on stderr once there are any.
+    """How to encode raw items, with a bar on stderr once there are any; stdout is for results.
 
     Args:
         cache: Folder of the cache; None takes the default one.
@@ -60,7 +60,7 @@ def encode_run(
     from commonspace.machine import available_cores
 
     bar: list[Any] = []
-    with _later(bar):
+    with results_alone(), _later(bar):
 
         def progress(done: int, total: int) -> None:
             if show and total:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, redirect_stdout
 from typing import TYPE_CHECKING, Any
 
 import typer
@@ -56,6 +56,11 @@ def print_benchmark(result: JsonDict, as_json: bool) -> None:
     for name, value in result["ratios"].items():
         print_line(f"{name}: {value:.3g}")
     return None
+
+
+def results_alone() -> AbstractContextManager[Any]:
+    """Send to stderr what is printed meanwhile, such as what Ray says of lost workers."""
+    return redirect_stdout(sys.stderr)
 
 
 def say(line: str) -> None:

@@ -29,7 +29,13 @@ from commonspace.cli.encoding import (
     show_left_out,
 )
 from commonspace.cli.methods import Preset, make_method, read_tuned
-from commonspace.cli.output import is_terminal, print_json, print_line, print_table
+from commonspace.cli.output import (
+    is_terminal,
+    print_json,
+    print_line,
+    print_table,
+    results_alone,
+)
 from commonspace.errors import InputError
 
 if TYPE_CHECKING:
@@ -129,7 +135,8 @@ def train(
     ) as encoding:
         learn, valid = learning_data(splits, split, encoder_specs(encoder), encoding)
     run = _run(out, jobs, resume, log_dir, where, address)
-    model.fit(learn, valid, run=run)
+    with results_alone():
+        model.fit(learn, valid, run=run)
     save(model, out, replace=True)
     _remove_checkpoints(out)
     missing = left_out(splits, encoding)
@@ -167,15 +174,16 @@ def add_modality(
         learn, valid = learning_data(splits, split, encoder_specs(encoder), encoding)
     before = modality_digests(model)
     part = learn[modality]
-    fitted.fit_modality(
-        modality,
-        part.x,
-        part.labels,
-        items=part.items,
-        valid=None if valid is None else (valid.x(modality), valid.labels(modality)),
-        encoder=part.encoder,
-        run=_run(model, jobs, resume, log_dir, where, address),
-    )
+    with results_alone():
+        fitted.fit_modality(
+            modality,
+            part.x,
+            part.labels,
+            items=part.items,
+            valid=None if valid is None else (valid.x(modality), valid.labels(modality)),
+            encoder=part.encoder,
+            run=_run(model, jobs, resume, log_dir, where, address),
+        )
     save(fitted, model)
     _remove_checkpoints(model)
     after = modality_digests(model)

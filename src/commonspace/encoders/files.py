@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import socket
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack
@@ -290,8 +291,9 @@ def _calls(
             (key, str(Path(item).absolute()) if files and isinstance(item, str | Path) else item)
             for key, item in batch
         ]
-        present = [item for _, item in whole if isinstance(item, str) and Path(item).exists()]
-        yield {"spec": spec, "batch": whole, "present": present if files else []}
+        paths = [item for _, item in whole if isinstance(item, str)] if files else []
+        present = [path for path in paths if os.path.exists(path)]  # also of what can be no path
+        yield {"spec": spec, "batch": whole, "present": present}
 
 
 def _encode_on_node(

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
-from commonspace.checks import check_one_of
+from commonspace.checks import check_one_of, check_range
 from commonspace.cluster import ENGINES, Engine, check_address, connect, each_call
 from commonspace.disk import safe_name
 from commonspace.errors import InputError, MissingExtraError, StorageError
@@ -101,6 +101,8 @@ class Run:
     def __post_init__(self) -> None:
         check_one_of("engine", self.engine, ENGINES)
         check_address(self.engine, self.address)
+        if self.jobs is not None:
+            check_range("jobs", self.jobs, low=1, integer=True)
 
     def checkpoint(self, name: str, identity: str) -> Checkpoint | None:
         """Where the training of that name is saved."""
@@ -178,8 +180,9 @@ def _on_ray(
 ) -> list[Result]:
     connect(run.address)
     order = _largest_first(calls)
-    done = dict(each_call(function, (calls[i] for i in order), at_once=run.jobs))
-    return [done[order.index(i)] for i in range(len(calls))]
+    ended = each_call(function, (calls[i] for i in order), at_once=run.jobs)
+    done = {order[number]: result for number, result in ended}
+    return [done[i] for i in range(len(calls))]
 
 
 def _largest_first(calls: Sequence[Mapping[str, Any]]) -> list[int]:
