@@ -7,7 +7,8 @@ of them at most validate; all do both where there are no more than that.
 
 A known weakness: with more rows than landmarks, the rows judged by are chosen as the landmarks are,
 and with as many of either (the default) they are the landmarks themselves. Leaving one out of the
-regression does not take it out of the landmarks, so its error is smaller than that of a new row.
+regression does not take it out of the landmarks, so its error tends to be smaller than that of a
+new row.
 
 References:
     [1] Williams, Seeger. Using the Nyström Method to Speed Up Kernel Machines. NIPS 2000.
