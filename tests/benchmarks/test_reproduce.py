@@ -106,7 +106,7 @@ def by_label(table: dict) -> dict:
 def test_a_tiny_table_end_to_end(write, splits):
     path = write(
         "protocol = {within = true}\n[[methods]]\nname = 'Ridge'\nsettings = {dim = 16}\n"
-        f"[[methods]]\nname = 'SDML'\nsettings = {{{TINY}}}"
+        f"[[methods]]\nname = 'SDML'\nsettings = {{{TINY}, landmarks = 0}}"
     )
     said: list[str] = []
     table = made(path, seeds=2, say=said.append)

@@ -93,8 +93,8 @@ def test_a_training_that_was_cut_off_is_resumed(shop, tmp_path, monkeypatch):
     with monkeypatch.context() as patch:
         patch.setattr("commonspace.store.models.save", _cut_off)
         assert run("train", shop.data, "--out", tmp_path / "model", *options).code == 1
-    kept = tmp_path / "model" / ".checkpoints" / "text.safetensors"
-    assert kept.exists() and train._checkpoints(tmp_path / "model") == kept.parent
+    kept = train._checkpoints(tmp_path / "model")
+    assert len([*kept.glob("text*.safetensors")]) > 1  # one of each network
     ran("train", shop.data, "--out", tmp_path / "model", *options)
     assert not kept.exists()
     assert run("train", shop.data, "--out", tmp_path / "model", *options).code == 2

@@ -49,7 +49,7 @@ def test_a_missing_extra_is_named(tmp_path, monkeypatch):
 def test_serving_is_timed_beside_search_in_process():
     tiny = ("--items", 300, "--dim", 8, "--clients", 4, "--seconds", 0.4)
     told = ran("bench", "serve", *tiny)
-    assert set(told) == {"bench", "machine", "load", "rows", "ratios"}
+    assert set(told) == {"bench", "machine", "load", "index", "rows", "ratios"}
     names = [row["name"] for row in told["rows"]]
     assert names[:3] == ["in process", "in process, 4 at a time", "service, 4 clients"]
     assert all(row["errors"] == 0 and row["calls"] > 0 for row in told["rows"])

@@ -113,7 +113,7 @@ def test_an_item_has_the_labels_of_its_rows_in_any_modality():
     x = {"image": np.eye(3), "text": np.eye(3)}
     labels = {"image": [0, -1, -1], "text": [1, 0, -1]}
     ids = {"image": ["p", "q", "r"], "text": ["s", "q", "p"]}
-    items, numbers = known_labels(Dataset.from_arrays(x, labels, classes="ab", items=ids))
+    items, numbers = known_labels(Dataset.from_arrays(x, labels, classes=["a", "b"], items=ids))
     np.testing.assert_array_equal(items.labels, [[1, 0], [1, 0], [0, 0], [0, 1]])
     np.testing.assert_array_equal(items.known, [True, True, False, True])
     np.testing.assert_array_equal(numbers["text"], [3, 1, 0])

@@ -170,8 +170,9 @@ function setFiles(files) {
   now.files = files;
   if (files.length && now.state.how === "words") now.state.how = "meaning";
   now.state.view = "search";
-  paint();
   address.write(now.state);
+  if (!now.about) return; // asked before the page is ready: it follows the state when it is
+  paint();
   go();
 }
 
@@ -188,6 +189,7 @@ function views() {
 function change(fields, { replace = false } = {}) {
   Object.assign(now.state, fields);
   address.write(now.state, { replace });
+  if (!now.about) return;
   pills();
   parts();
   views();
