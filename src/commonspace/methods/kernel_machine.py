@@ -104,7 +104,8 @@ def _regression(
     def left_out(ridge: float) -> FloatArray:
         leverage_M = (u_MF**2 / (values + ridge)).sum(axis=1) + 1 / n
         residual_MC = y_MC - mean_C - u_MF @ (a_FC / (values + ridge)[:, None])
-        return y_MC - residual_MC / (1 - leverage_M).clip(min=NEGLIGIBLE)[:, None]
+        scores_MC: FloatArray = y_MC - residual_MC / (1 - leverage_M).clip(min=NEGLIGIBLE)[:, None]
+        return scores_MC
 
     ridge = min(RIDGES, key=lambda ridge: float(np.square(left_out(ridge) - y_MC).sum()))
     w_FC = v_FF @ (a_FC / (values + ridge)[:, None])
