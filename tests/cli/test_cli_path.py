@@ -51,7 +51,8 @@ def test_train_says_what_was_learned(shop):
     assert list(shop.trained["modalities"]) == ["image", "text"] == list(model.modalities)
     for name, learned in shop.trained["modalities"].items():
         losses = [row["valid_loss"] for row in model.history_[name]]
-        assert learned["epochs"] == 2 and learned["best_valid_loss"] == min(losses)
+        assert learned["epochs"] == 2 and learned["lowest_valid_loss"] == min(losses)
+        assert learned["lowest_at_epoch"] == 1 + losses.index(min(losses))
     assert model.get_params()["hidden"] == (16,)
     assert not (shop.model / ".checkpoints").exists()
 

@@ -111,6 +111,18 @@ def test_whatever_the_rows_are_posteriors_are_numbers(case, several):
         np.testing.assert_allclose(q, 1 / 3, atol=1e-5)
 
 
+def test_rows_that_are_mostly_equal_leave_gamma_to_the_others():
+    """Distances of equal rows are rounding, and so would be their median."""
+    x, y = problem(100, several=False)
+    x[:90] = x[0] + 30  # squares of several thousands round to more than 0
+    machine = solved(x, y)
+    squared = ((x[:, None].astype(float) - x[None]) ** 2).sum(axis=2)[np.triu_indices(100, 1)]
+    gamma = 1 / np.median(squared[squared > 1e-9])
+    assert float(machine.gamma) == pytest.approx(gamma, rel=1e-4)
+    x[:] = x[0]
+    assert float(solved(x, y).gamma) == 0
+
+
 def test_rows_are_evenly_spread():
     np.testing.assert_array_equal(evenly(5, 9), np.arange(5))
     np.testing.assert_array_equal(evenly(9, 3), [0, 4, 8])

@@ -427,6 +427,8 @@ def test_landmarks_are_training_rows_and_may_be_left_out():
     assert not any("kernel" in key for key in without.state().parts["text"].arrays)
     with pytest.raises(InputError, match="landmarks: expected"):
         cs.SDML(landmarks=-1).fit(data)
+    with pytest.raises(InputError, match=r"landmarks: expected .* up to 8192, got 8193"):
+        cs.SDML(landmarks=8193).fit(data)  # more rows than the kernel machine learns from
 
 
 def test_a_model_of_before_the_kernel_machine_still_answers():

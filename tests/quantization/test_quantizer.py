@@ -72,9 +72,21 @@ def test_validation_rows_choose_and_are_not_learned_from(problem):
     told = Quantizer(8).fit(x[:600], y[:600], valid={"image": (x[600:], given)})
     fixed = Quantizer(8, weight=told.weight_).fit(x[:600], y[:600])
     np.testing.assert_array_equal(told.D_, fixed.D_)
-    few = np.where(np.arange(300) < 9, y[600:], -1)
+    few = np.where(np.arange(300) < 99, y[600:], -1)
     alone = Quantizer(8).fit(x[:600], y[:600]).weight_
     assert Quantizer(8).fit(x[:600], y[:600], valid={"image": (x[600:], few)}).weight_ == alone
+
+
+def test_few_validation_rows_do_not_choose(problem):
+    """Rows that would say 0 say nothing while they are fewer than a hundred in all."""
+    x, y = problem
+    other = 2 * (x[:600, 10] > 0) + (x[:600, 11] > 0)
+
+    def weight(n: int) -> float:
+        valid = {"image": (x[600:650], y[600:650]), "text": (x[650 : 600 + n], y[650 : 600 + n])}
+        return Quantizer(8).fit(x[:600], other, valid=valid).weight_
+
+    assert weight(99) == Quantizer(8).fit(x[:600], other).weight_ and weight(100) == 0
 
 
 def test_modalities_are_ranked_against_each_other():
@@ -94,6 +106,8 @@ def test_modalities_are_ranked_against_each_other():
         (False, lambda x, y: {"image": (x, y)}, "there are no labels"),
         (True, lambda x, y: (x, y), "vectors and labels of each modality"),
         (True, lambda x, y: {}, "vectors and labels of each modality"),
+        (True, lambda x, y: {"image": None}, "vectors and labels of each modality"),
+        (True, lambda x, y: {"image": 5}, "vectors and labels of each modality"),
         (True, lambda x, y: {"text": (x[:, :3], y)}, "valid vectors of 'text': expected 24"),
         (True, lambda x, y: {"text": (x, y[:5])}, "expected 900 class numbers"),
         (True, lambda x, y: {"a": (x, y), "b": (x, np.eye(6)[y])}, "the same classes"),

@@ -101,6 +101,20 @@ def test_names_of_users_are_no_markup(train, tmp_path):
     assert "None on record." in card
 
 
+def test_training_rows_that_a_model_holds_are_told(train, tmp_path):
+    small = {"dim": 8, "hidden": (4,), "epochs": 1, "members": 1}
+    held = "hold 7 training rows of"
+    for name, landmarks in (("with", 7), ("without", 0)):
+        cs.save(cs.SDML(**small, landmarks=landmarks).fit(train), tmp_path / name)
+        limits = model_card(tmp_path / name).split("## Limits")[1].split("## Use")[0]
+        assert [line for line in limits.splitlines() if held in line] == [
+            f"- The weights {held} {modality}, standardised."
+            for modality in ("image", "text")
+            if landmarks
+        ]
+        assert ("training rows" in limits) == bool(landmarks)
+
+
 def test_a_page_of_somebody_else_is_left_alone(folder, tmp_path):
     page = tmp_path / "README.md"
     write_card(page, model_card(folder))

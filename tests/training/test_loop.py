@@ -5,6 +5,7 @@ from itertools import pairwise
 import numpy as np
 import pytest
 import torch
+from threadpoolctl import threadpool_info, threadpool_limits
 
 from commonspace.errors import InputError
 from commonspace.training import Settings, compute_settings, derive_seed, train
@@ -261,6 +262,18 @@ def test_the_callers_torch_is_left_as_it_was():
     finally:
         torch.set_num_threads(before[0])
         torch.set_float32_matmul_precision(before[1])
+
+
+def test_linear_algebra_of_numpy_takes_as_many_threads():
+    def threads() -> set[int]:
+        np.ones((2, 2)) @ np.ones((2, 2))
+        return {lib["num_threads"] for lib in threadpool_info() if lib["user_api"] == "blas"}
+
+    with threadpool_limits(2, user_api="blas"):
+        assert threads() == {2}
+        with compute_settings():
+            assert threads() == {1}
+        assert threads() == {2}
 
 
 def test_products_in_training_are_those_of_float32():

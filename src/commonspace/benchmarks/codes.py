@@ -7,8 +7,8 @@ and cosine, so that none loses by a choice of ours. "own codes" are those of a s
 codes with its vectors, by `encode` and `decode` of a model of as many bits, over the float vectors
 of that same model.
 
-Where a data set has a validation part, which trains no space, `Quantizer` chooses on it how much
-labels count; nobody learns from it.
+Where a data set has a validation part, no network learns from it, but epochs and temperatures of
+the space are chosen on it, and then `Quantizer` chooses on it how much labels count.
 """
 
 from __future__ import annotations

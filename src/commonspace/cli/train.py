@@ -260,12 +260,12 @@ def _remove_checkpoints(folder: Path) -> None:
 def _learned(model: Method, name: str) -> JsonDict:
     history = model.history_.get(name, [])
     losses = {int(row["epoch"]): row["valid_loss"] for row in history if "valid_loss" in row}
-    best = min(losses, key=lambda epoch: losses[epoch]) if losses else None
+    lowest = min(losses, key=lambda epoch: losses[epoch]) if losses else None
     return {
         "features": model.inputs_[name],
         "epochs": len(history),
-        "best_epoch": best,
-        "best_valid_loss": None if best is None else losses[best],
+        "lowest_valid_loss": None if lowest is None else losses[lowest],
+        "lowest_at_epoch": lowest,
         "encoder": model.encoders_.get(name),
     }
 
@@ -297,8 +297,8 @@ def _show_model(
 
 
 def _print_learned(learned: dict[str, JsonDict]) -> None:
-    header = ["modality", "features", "epochs", "best epoch", "best valid loss"]
-    keys = ["features", "epochs", "best_epoch", "best_valid_loss"]
+    header = ["modality", "features", "epochs", "lowest valid loss", "at epoch"]
+    keys = ["features", "epochs", "lowest_valid_loss", "lowest_at_epoch"]
     print_table(header, [[name, *(row[key] for key in keys)] for name, row in learned.items()])
 
 

@@ -31,6 +31,7 @@ from commonspace.disk import sha256_bytes
 from commonspace.errors import InputError
 from commonspace.methods.base import Method, MethodState, PartState
 from commonspace.methods.jobs import arrays_of, identity, in_blocks, with_arrays
+from commonspace.methods.kernel_machine import TAUGHT
 from commonspace.methods.sdml_training import (
     assemble,
     build,
@@ -92,7 +93,7 @@ class SDML(Method):
         regularization: "both", or networks of the "strong" or of the "light" one alone: with
             ``members=1``, one network a modality.
         landmarks: Training rows at most, per modality, that the kernel machine beside the networks
-            compares items with ("posterior"); the model holds them. 0 does without.
+            compares items with ("posterior"), up to 8192; the model holds them. 0 does without.
         validation_fraction: Share of the training rows held back for model selection and
             calibration when `fit` gets no validation set; 0 holds none back. Each network of
             "posterior" holds back other rows, so that every row trains most of them.
@@ -333,7 +334,7 @@ class SDML(Method):
         check_range("effort", self.effort, low=0.01, high=100)
         check_range("members", self.members, low=1, high=64, integer=True)
         check_one_of("regularization", self.regularization, ("both", *EXPERTS))
-        check_range("landmarks", self.landmarks, low=0, integer=True)
+        check_range("landmarks", self.landmarks, low=0, high=TAUGHT, integer=True)
         check_flag("standardize", self.standardize)
         for name in ("normalize_encoder", "normalize_decoder", "squared"):
             if getattr(self, name) is not None:

@@ -56,7 +56,7 @@ def likeness(x_BD: Tensor, landmarks_LD: Tensor, gamma: Tensor | float) -> Tenso
 def squared_distances(x_BD: Tensor, other_LD: Tensor) -> Tensor:
     """‖x − y‖² of every pair of rows, shape (B, L)."""
     lengths = x_BD.square().sum(1, keepdim=True) + other_LD.square().sum(1)
-    return (lengths - 2 * x_BD @ other_LD.T).clamp(min=0)
+    return (lengths - 2 * (x_BD @ other_LD.T)).clamp(min=0)
 
 
 def logits_of(scores_BC: Tensor, *, several: bool) -> Tensor:

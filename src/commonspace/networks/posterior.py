@@ -30,7 +30,8 @@ from commonspace.networks.mlp import MLP, Standardize
 from commonspace.types import AnyArray
 
 CLAMP = 10.0  # standard deviations: an outlier beyond says no more than "very large"
-KERNEL_SHARE = 1 / 3  # of the kernel machine in the posterior: as much as either kind of networks
+KERNEL_SHARE = 1 / 3  # of the kernel machine in the posterior: where there are both kinds of
+# networks, as much as either; a kind alone has two thirds
 FILL = 0.45  # τ, share of the missing squared length that is put back
 NEGLIGIBLE = 1e-8  # variance of a principal component against the first: no more than rounding
 

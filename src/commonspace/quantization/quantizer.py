@@ -17,6 +17,7 @@ from commonspace.quantization.packing import as_codes, pack, unpack
 from commonspace.quantization.selection import (
     CLEARLY,
     FEWEST,
+    FEWEST_UNSEEN,
     MOST_HELD,
     MOST_LEARNED,
     UNSEEN_WEIGHTS,
@@ -115,10 +116,11 @@ class Quantizer:
                 dense or sparse; or anything with ``dense()``, as `Labels`. None, or labels that are
                 all unknown, take the Euclidean error.
             valid: Vectors and labels of other rows by modality, to choose the weight on: the one
-                with which modalities find each other best. They should be rows that the space was
-                not trained on: vectors of those that it was are surer of their class than others,
-                and say that labels pay where they do not. None, or fewer than 10 labelled rows in
-                all, holds a fifth of the given rows out.
+                with which modalities find each other best. They should be rows that no
+                network of the space learned from: vectors of those are surer of their class than
+                others, and say that labels pay where they do not. Rows on which its epochs and
+                temperatures were chosen are nearly as good as new ones. None, or fewer than 100
+                labelled rows in all, holds a fifth of the given rows out.
 
         Raises:
             InputError: An argument is out of range, shapes do not fit, vectors are so long that
@@ -255,7 +257,7 @@ class Quantizer:
         if self.weight is not None:
             return float(self.weight)
         candidates: Sequence[float]
-        if sum(len(x) for x, _ in valid) >= FEWEST:
+        if sum(len(x) for x, _ in valid) >= FEWEST_UNSEEN:
             rows = some_rows(np.arange(len(x_NE)), MOST_LEARNED, seed=self.random_state)
             held, candidates, margin = valid, UNSEEN_WEIGHTS, 0.0
         else:
@@ -311,6 +313,10 @@ def _aligned(x_NE: Float32Array, y_NC: Float32Array, weight: float) -> Alignment
     return Alignment.of(x_NE, y_NC, weight=weight) if weight > 0 else None
 
 
+def _is_pair(part: Any) -> bool:
+    return isinstance(part, Sequence) and not isinstance(part, str) and len(part) == 2
+
+
 def _as_valid(valid: Any, labels: Any, *, dim: int, seed: int) -> list[Held]:
     """At most so many labelled rows of each modality that has any."""
     if valid is None:
@@ -320,7 +326,7 @@ def _as_valid(valid: Any, labels: Any, *, dim: int, seed: int) -> list[Held]:
             "valid: the weight of the labels is chosen on these rows, and there are no labels. "
             "Pass labels of the vectors too, or leave valid out."
         )
-    if not isinstance(valid, Mapping) or not valid or any(len(v) != 2 for v in valid.values()):
+    if not isinstance(valid, Mapping) or not valid or not all(map(_is_pair, valid.values())):
         raise InputError(
             "valid: expected vectors and labels of each modality, as "
             'valid={"image": (vectors, labels)}.'

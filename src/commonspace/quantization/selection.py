@@ -10,11 +10,12 @@ from commonspace.types import AnyArray, BoolArray, Float32Array, FloatArray
 
 WEIGHTS = (0.9, 0.5, 0.99)  # the first wins unless another is clearly better
 CLEARLY = 0.005
-UNSEEN_WEIGHTS = (*WEIGHTS, 0.0)  # rows that trained no space can also say that labels do not pay
+UNSEEN_WEIGHTS = (*WEIGHTS, 0.0)  # unseen rows can also say that labels do not pay
 Held = tuple[Float32Array, Float32Array]
 Coder = Callable[[Float32Array], Float32Array]
 SHARE = 0.2
 FEWEST, MOST_LEARNED, MOST_HELD = 10, 8000, 1000
+FEWEST_UNSEEN = 100  # four weights without a margin: the best on fewer is noise
 
 
 def held_out(y_NC: Float32Array, *, seed: int) -> tuple[AnyArray, AnyArray]:

@@ -203,10 +203,17 @@ def _health(health: Health, data: str | None) -> str:
 
 
 def _limits(manifest: JsonDict) -> str:
-    limits = list(_LIMITS)
+    limits = [*_LIMITS, *_rows_held(manifest)]
     if len(manifest["modalities"]) == 1:
         limits.append("It knows one modality so far.")
     return "## Limits\n\n" + "\n".join(f"- {line}" for line in limits)
+
+
+def _rows_held(manifest: JsonDict) -> Iterable[str]:
+    """What is told of the training rows that a kernel machine compares with."""
+    for name, entry in manifest["modalities"].items():
+        if count := entry["info"].get("network", {}).get("landmarks", 0):
+            yield f"The weights hold {count} training rows of {_plain(name)}, standardised."
 
 
 def _loading(manifest: JsonDict) -> str:

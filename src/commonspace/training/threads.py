@@ -17,14 +17,18 @@ def compute_settings(*, threads: int = 1) -> Iterator[None]:
 
     oneDNN's float32 product is about twice as fast as MKL's on AMD processors. Torch reaches it
     through ``float32_matmul_precision("medium")``, which on other processors means bfloat16
-    arithmetic, so it is used only where its error, measured here, is that of float32.
+    arithmetic, so it is used only where its error, measured here, is that of float32. NumPy's
+    linear algebra gets as many threads: its last bits may depend on their number.
     Everything is as it was when the context ends.
     """
+    from threadpoolctl import threadpool_limits
+
     before = torch.get_num_threads(), torch.get_float32_matmul_precision()
     torch.set_num_threads(threads)
     try:
         torch.set_float32_matmul_precision("medium" if _onednn_is_float32() else "highest")
-        yield
+        with threadpool_limits(threads, user_api="blas"):
+            yield
     finally:
         torch.set_num_threads(before[0])
         torch.set_float32_matmul_precision(before[1])
