@@ -393,6 +393,41 @@ def test_damage_is_named(tmp_path: Path, damage, named, kind):
     assert problems and named in " ".join(problems)
 
 
+@pytest.mark.parametrize(
+    ("table", "column", "named"),
+    [
+        ("vectors", "vector", "is not what was stored"),
+        ("items", "payload", "is not what was stored"),
+    ],
+)
+def test_a_value_that_damage_made_a_number_is_named(tmp_path: Path, table, column, named):
+    with filled(tmp_path / "col") as col:
+        pass
+    execute(col.folder, f"UPDATE {table} SET {column} = 7 WHERE key = 41")
+    assert named in " ".join(check_collection(col.folder))
+
+
+def test_a_vector_that_damage_made_a_number_is_no_answer(tmp_path: Path):
+    with filled(tmp_path / "col") as col:
+        pass
+    execute(col.folder, "UPDATE vectors SET vector = 7 WHERE key = 41")
+    for file in ("index.faiss", "index.json"):
+        (col.folder / file).unlink(missing_ok=True)
+    with Collection.open(col.folder, read_only=True) as again:
+        (id_,) = ids_of_key(again.folder, 41)
+        with pytest.raises(StorageError, match="is damaged"):
+            again.vectors([id_], "text")
+        with pytest.raises(StorageError, match="is damaged"):
+            again.search(np.ones((1, again.space.dim)), k=1)
+
+
+def ids_of_key(folder: Path, key: int) -> list[str]:
+    sql = sqlite3.connect(folder / "collection.sqlite")
+    found = [id_ for (id_,) in sql.execute("SELECT id FROM items WHERE key = ?", (key,))]
+    sql.close()
+    return found
+
+
 def test_an_index_of_other_items_is_named(tmp_path: Path):
     with filled(tmp_path / "col") as col:
         pass

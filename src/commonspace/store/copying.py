@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import shutil
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 from zlib import crc32
 
 import numpy as np
@@ -99,13 +100,22 @@ def _missing(sql: sqlite3.Connection, here: str, there: str) -> Iterator[int]:
 def _flipped(sql: sqlite3.Connection) -> Iterator[int]:
     """Keys of vectors that do not have their checksum; older rows have none."""
     rows = sql.execute("SELECT key, vector, crc FROM vectors WHERE crc IS NOT NULL")
-    return (int(key) for key, vector, crc in rows if crc32(vector) != crc)
+    return (int(key) for key, vector, crc in rows if _sum_of(vector) != crc)
 
 
 def _changed(sql: sqlite3.Connection) -> Iterator[int]:
     """Keys of items whose id, modality or payload do not have their checksum."""
     rows = sql.execute("SELECT key, id, modality, payload, crc FROM items WHERE crc IS NOT NULL")
-    return (int(key) for key, *item, crc in rows if item_sum(*item) != crc)
+    return (int(key) for key, *item, crc in rows if not _are_texts(item) or item_sum(*item) != crc)
+
+
+def _sum_of(vector: Any) -> int | None:
+    """Checksum of a vector; None of what damage has made another kind of value."""
+    return crc32(vector) if isinstance(vector, bytes) else None
+
+
+def _are_texts(values: Sequence[Any]) -> bool:
+    return all(isinstance(value, str) for value in values)
 
 
 def _listed(path: Path, what: str, keys: Iterator[int], part: str = "the vector") -> Iterator[str]:

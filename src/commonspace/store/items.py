@@ -206,7 +206,15 @@ class ItemTable(Transactions):
             "WHERE items.modality = ? AND items.id IN (SELECT value FROM json_each(?))",
             (modality, _json(ids)),
         )
-        return dict(rows.fetchall())
+        found = dict(rows.fetchall())
+        width = 4 * self.space.dim
+        for name, blob in found.items():
+            if not isinstance(blob, bytes) or len(blob) != width:
+                raise StorageError(
+                    f"{self._path} is damaged: the vector of item {name!r} is not {width} bytes "
+                    "long."
+                )
+        return found
 
     def vectors_after(self, key: int) -> Iterator[tuple[IntArray, Float32Array]]:
         """All rows above a key, ascending, in blocks of keys and vectors."""
@@ -218,13 +226,12 @@ class ItemTable(Transactions):
         width = 4 * self.space.dim
         while rows := cursor.fetchmany(max(1, _BLOCK_BYTES // width)):
             keys, blobs = zip(*rows, strict=True)
-            joined = b"".join(blobs)
-            if len(joined) != width * len(rows):
+            if any(not isinstance(blob, bytes) or len(blob) != width for blob in blobs):
                 raise StorageError(
                     f"{self._path} is damaged: vectors of keys {keys[0]} to "
                     f"{keys[-1]} are not all {width} bytes long."
                 )
-            matrix = np.frombuffer(joined, dtype="<f4").reshape(len(rows), -1)
+            matrix = np.frombuffer(b"".join(blobs), dtype="<f4").reshape(len(rows), -1)
             yield np.array(keys, dtype=np.int64), matrix
 
     def sample(self, limit: int) -> tuple[IntArray, Float32Array]:
