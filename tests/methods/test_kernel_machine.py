@@ -10,7 +10,8 @@ from scipy.special import logit
 from sklearn.metrics.pairwise import rbf_kernel
 
 from commonspace.methods.calibration import fit_temperature
-from commonspace.methods.kernel_machine import RIDGES, evenly, solve_kernel_machine
+from commonspace.methods.jobs import evenly
+from commonspace.methods.kernel_machine import RIDGES, solve_kernel_machine
 from commonspace.networks import KernelMachine
 from commonspace.networks.kernel import LEAST, SHARPNESS
 

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from commonspace.data import Dataset
 from commonspace.disk import sha256_bytes
 from commonspace.methods.base import standardization
-from commonspace.types import AnyArray, Float32Array
+from commonspace.types import AnyArray, Float32Array, IntArray
 
 FORWARD_ROWS = 4096
 
@@ -116,3 +116,9 @@ def identity(job: Mapping[str, Any]) -> str:
         if not arrays:
             chunks.append(repr(value).encode())
     return sha256_bytes(*chunks)
+
+
+def evenly(n: int, count: int) -> IntArray:
+    """At most so many of n rows, at even distances."""
+    rows: IntArray = np.linspace(0, n - 1, min(n, count)).astype(np.int64)
+    return rows

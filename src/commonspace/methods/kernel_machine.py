@@ -23,6 +23,7 @@ from scipy import sparse
 from torch import Tensor
 
 from commonspace.methods.calibration import fit_temperature
+from commonspace.methods.jobs import evenly
 from commonspace.networks import KernelMachine
 from commonspace.networks.kernel import likeness, logits_of, squared_distances
 from commonspace.types import FloatArray, IntArray
@@ -57,12 +58,6 @@ def solve_kernel_machine(machine: KernelMachine, x_ND: Tensor, labels_NC: sparse
     logits = logits_of(torch.from_numpy(loo_MC), several=machine.several).numpy()
     known = y_NC[judged].toarray()
     machine.temperature.fill_(fit_temperature(logits, known, several=machine.several))
-
-
-def evenly(n: int, count: int) -> IntArray:
-    """At most so many of n rows, at even distances."""
-    rows: IntArray = np.linspace(0, n - 1, min(n, count)).astype(np.int64)
-    return rows
 
 
 def _gamma(x_LD: Tensor) -> float:

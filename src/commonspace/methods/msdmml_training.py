@@ -17,7 +17,7 @@ from commonspace.encoders import load_backbone
 from commonspace.errors import InputError
 from commonspace.methods.base import standardization
 from commonspace.methods.jobs import as_tensor, in_blocks, passes_for, with_arrays
-from commonspace.methods.parts import VALID_ROWS, Part, evenly, mean_ap_among
+from commonspace.methods.parts import VALID_ROWS, Part, mean_ap_among, thinned
 from commonspace.networks import MetricBranch, PictureBranch
 from commonspace.objectives import (
     binary_similarity,
@@ -80,7 +80,7 @@ class MetricTask:
         """Mean over directions between modalities (and anchors), else within; NaN without rows."""
         sides = {
             name: (self._embedded(name, part.x), part.y)
-            for name, part in ((n, evenly(p, VALID_ROWS)) for n, p in self.valid.items())
+            for name, part in ((n, thinned(p, VALID_ROWS)) for n, p in self.valid.items())
         }
         if sides and self.anchors is not None:
             sides[ANCHORS] = self.anchors.x, self.anchors.y

@@ -9,6 +9,7 @@ import numpy as np
 
 from commonspace.data import Dataset, Modality
 from commonspace.evaluation import score_vectors
+from commonspace.methods.jobs import evenly
 from commonspace.types import AnyArray, Float32Array, IntArray, StrArray
 
 VALID_ROWS = 2000  # of each modality: enough to tell epochs apart
@@ -69,9 +70,9 @@ def _items_as_labels(valid: Dataset) -> dict[str, Part]:
     return {name: part for name, part in out.items() if len(part)}
 
 
-def evenly(part: Part, count: int) -> Part:
+def thinned(part: Part, count: int) -> Part:
     """At most so many rows, at even distances."""
-    return part.take(np.linspace(0, len(part) - 1, min(len(part), count)).astype(int))
+    return part.take(evenly(len(part), count))
 
 
 def mean_ap_among(sides: Mapping[str, tuple[AnyArray, Float32Array]]) -> float:

@@ -16,8 +16,8 @@ from torch import Tensor, nn
 
 from commonspace.data import Labels
 from commonspace.methods.calibration import calibrated_error, calibrated_errors, fit_temperature
-from commonspace.methods.jobs import FORWARD_ROWS, as_tensor, passes_for, set_scaling
-from commonspace.methods.kernel_machine import TAUGHT, evenly, solve_kernel_machine
+from commonspace.methods.jobs import FORWARD_ROWS, as_tensor, evenly, passes_for, set_scaling
+from commonspace.methods.kernel_machine import TAUGHT, solve_kernel_machine
 from commonspace.networks import KernelMachine, PosteriorEncoder, SupervisedAutoencoder
 from commonspace.objectives import log_loss, reconstruction_loss, supervised_loss
 from commonspace.training import History, Settings, compute_settings, derive_seed, train

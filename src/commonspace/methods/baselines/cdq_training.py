@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from commonspace.methods.base import standardization
 from commonspace.methods.jobs import as_tensor, in_blocks
-from commonspace.methods.parts import VALID_ROWS, Part, evenly, mean_ap_among
+from commonspace.methods.parts import VALID_ROWS, Part, mean_ap_among, thinned
 from commonspace.networks import Branch
 from commonspace.objectives import pairwise_log_loss
 from commonspace.quantization import Assigner, decode_words, update_codebooks
@@ -103,7 +103,7 @@ class CDQTask:
 
     def validate(self) -> Mapping[str, float]:
         """1 − mean average precision of the networks' outputs among validation rows."""
-        few = {name: evenly(part, VALID_ROWS) for name, part in self.valid.items()}
+        few = {name: thinned(part, VALID_ROWS) for name, part in self.valid.items()}
         sides = {name: (self.embed(name, part.x), part.y) for name, part in few.items()}
         return {JOINT: 1 - mean_ap_among(sides)}
 

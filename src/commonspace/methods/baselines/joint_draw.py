@@ -10,6 +10,7 @@ import numpy as np
 from commonspace.data import Dataset
 from commonspace.errors import InputError
 from commonspace.methods.baselines.pairing import Pairing, matched_rows
+from commonspace.methods.jobs import evenly
 from commonspace.methods.parts import Part
 from commonspace.types import AnyArray, Float32Array, IntArray
 
@@ -36,7 +37,7 @@ class Draw:
     def rows(self, name: str, count: int | None = None) -> Part:
         """Rows of a modality in the order of its stream, ``count`` of them at even distances."""
         order = self.order[name]
-        chosen = np.arange(len(order)) if count is None else _spread(len(order), count)
+        chosen = np.arange(len(order)) if count is None else evenly(len(order), count)
         return self.parts[name].take(order[chosen])
 
 
@@ -106,7 +107,3 @@ def balanced(y_NC: Float32Array, seed: int) -> IntArray:
     members = [generator.permutation(np.flatnonzero(classes == k)) for k in np.unique(classes)]
     most = max(map(len, members))
     return np.concatenate([np.resize(rows, most) for rows in members]).astype(np.int64)
-
-
-def _spread(n: int, count: int) -> IntArray:
-    return np.linspace(0, n - 1, min(n, count)).astype(np.int64)

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from commonspace.methods.baselines.joint_draw import Draw
 from commonspace.methods.jobs import as_tensor, in_blocks
-from commonspace.methods.parts import VALID_ROWS, Part, evenly, mean_ap_among
+from commonspace.methods.parts import VALID_ROWS, Part, mean_ap_among, thinned
 from commonspace.networks import Branch
 from commonspace.training import History, Settings, compute_settings, train
 from commonspace.training.checkpoint import Checkpoint
@@ -200,7 +200,7 @@ class JointTask:
         maps = self.maps(count=VALID_ROWS)
         sides = {}
         for name, part in self.valid.items():
-            few = evenly(part, VALID_ROWS)
+            few = thinned(part, VALID_ROWS)
             z_NE = self.embed(name, few.x)
             sides[name] = maps[name](z_NE) if name in maps else z_NE, few.y
         return dict.fromkeys(self.networks, 1 - mean_ap_among(sides))
