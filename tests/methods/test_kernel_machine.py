@@ -26,7 +26,8 @@ def problem(n: int = 30, n_classes: int = 3, *, several: bool, seed: int = 0):
 
 def solved(x, y, n_landmarks: int | None = None, *, several: bool = False) -> KernelMachine:
     machine = KernelMachine(n_landmarks or len(x), x.shape[1], y.shape[1], several=several)
-    solve_kernel_machine(machine, torch.from_numpy(x), sparse.csr_array(y.astype(np.float32)))
+    x = torch.from_numpy(x)
+    solve_kernel_machine(machine, lambda rows: x[rows], sparse.csr_array(y.astype(np.float32)))
     return machine
 
 
@@ -90,6 +91,53 @@ def test_fewer_landmarks_are_even_rows_and_nearly_as_good():
         for m in (whole, part)
     ]
     assert right[1] > right[0] - 0.05 and right[0] > 0.8
+
+
+def test_of_more_rows_than_landmarks_those_validate_that_are_no_landmarks():
+    """Every other row left out in turn, with the landmarks as they are: solved anew each time."""
+    n, n_landmarks = 400, 60
+    x, y = problem(n, several=False)
+    machine = solved(x, y, n_landmarks)
+    landmarks = x[evenly(n, n_landmarks)].astype(float)
+    gamma = float(machine.gamma)
+    values, vectors = np.linalg.eigh(rbf_kernel(landmarks, gamma=gamma))
+    kept = values > 1e-6 * values[-1]
+    f = rbf_kernel(x.astype(float), landmarks, gamma=gamma) @ (vectors / values**0.5)[:, kept]
+    f = f - f.mean(axis=0)
+
+    def slow(ridge: float, left_out: int | None) -> np.ndarray:
+        """Scores of all rows; the intercept is a column of its own, without a penalty."""
+        rest = np.arange(n) != left_out
+        a = np.column_stack([f, np.ones(n)])
+        penalty = ridge * np.diag([*np.ones(f.shape[1]), 0])
+        return a @ np.linalg.solve(a[rest].T @ a[rest] + penalty, a[rest].T @ y[rest])
+
+    errors = {}
+    for kind, rows in {
+        "landmarks": evenly(n, n_landmarks),
+        "others": np.setdiff1d(np.arange(n), evenly(n, n_landmarks)),
+    }.items():
+        for ridge in RIDGES:
+            out = np.stack([slow(ridge, row)[row] for row in rows])
+            errors[kind, ridge] = np.square(out - y[rows]).sum()
+    best = {
+        kind: min(RIDGES, key=lambda r, k=kind: errors[k, r]) for kind in ("landmarks", "others")
+    }
+    assert best["landmarks"] != best["others"]  # else the test shows nothing
+    np.testing.assert_allclose(_scores(machine, x), slow(best["others"], None), atol=2e-3)
+
+
+def test_features_are_asked_for_in_blocks():
+    x, y = problem(3000, several=False)
+    asked = []
+
+    def features(rows):
+        asked.append(len(rows))
+        return torch.from_numpy(x[rows])
+
+    machine = KernelMachine(8, x.shape[1], y.shape[1], several=False)
+    solve_kernel_machine(machine, features, sparse.csr_array(y))
+    assert asked[0] == 8 and sum(asked[1:]) == 3000 and max(asked) <= 1024
 
 
 @pytest.mark.parametrize("several", [False, True])

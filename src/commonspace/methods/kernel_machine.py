@@ -3,12 +3,11 @@
 The class labels are regressed on the Gaussian kernel between rows and landmarks. The strength of
 the ridge and the temperature are those of the smallest leave-one-out error, which least squares
 gives in closed form: so rows that teach also validate. `TAUGHT` rows at most teach, and `JUDGED`
-of them at most validate; all do both where there are no more than that.
+of them at most validate; both are all rows where there are no more than landmarks.
 
-A known weakness: with more rows than landmarks, the rows judged by are chosen as the landmarks are,
-and with as many of either (the default) they are the landmarks themselves. Leaving one out of the
-regression does not take it out of the landmarks, so its error tends to be smaller than that of a
-new row.
+Of more rows than landmarks those validate that are no landmarks, if they are enough to choose by:
+leaving a landmark out of the regression does not take it out of the landmarks, so its error tends
+to be smaller than that of a new row, the more so under a strong ridge.
 
 References:
     [1] Williams, Seeger. Using the Nyström Method to Speed Up Kernel Machines. NIPS 2000.
@@ -16,6 +15,8 @@ References:
 """
 
 from __future__ import annotations
+
+from collections.abc import Callable
 
 import numpy as np
 import torch
@@ -30,27 +31,37 @@ from commonspace.types import FloatArray, IntArray
 
 TAUGHT = 8192  # rows are enough for the weights of a thousand landmarks
 JUDGED = 1024  # rows are enough to choose a ridge by
+FEWEST_JUDGED = 256  # rows that are no landmarks, else landmarks validate too
+BLOCK = 1024  # rows whose features are held at once
 RIDGES = tuple(10.0 ** (k / 2) for k in range(6, -7, -1))  # the largest first: it wins a tie
 NEGLIGIBLE = 1e-6  # eigenvalue against the first: rounding of float32 kernels
 SAME = 1e-5  # squared distance against the largest squared norm: rounding of equal float32 rows
 
 
-def solve_kernel_machine(machine: KernelMachine, x_ND: Tensor, labels_NC: sparse.csr_array) -> None:
+def solve_kernel_machine(
+    machine: KernelMachine,
+    features: Callable[[IntArray], Tensor],
+    labels_NC: sparse.csr_array,
+) -> None:
     """Set what a machine has learned from labelled rows.
 
     Args:
         machine: Changed.
-        x_ND: Standardised features, `TAUGHT` rows or fewer.
+        features: Returns standardised features of some of the rows, which are `TAUGHT` or fewer;
+            asked for `BLOCK` rows at a time, or for as many as there are landmarks.
         labels_NC: Label weights; of one class a row they are scaled to sum 1.
     """
     y_NC = labels_NC.astype(np.float64)
     if not machine.several:
         y_NC = sparse.csr_array(sparse.diags_array(1 / y_NC.sum(axis=1)) @ y_NC)
-    landmarks_LD = x_ND[evenly(len(x_ND), len(machine.landmarks))]
+    n, n_landmarks = y_NC.shape[0], len(machine.landmarks)
+    landmarks_LD = features(evenly(n, n_landmarks))
     gamma = _gamma(landmarks_LD)
     phi_LF = _coordinates(likeness(landmarks_LD, landmarks_LD, gamma).double().numpy())
-    f_NF = likeness(x_ND, landmarks_LD, gamma).double().numpy() @ phi_LF
-    w_FC, b_C, loo_MC, judged = _regression(f_NF, y_NC)
+    blocks = np.array_split(np.arange(n), -(-n // BLOCK))
+    k_NL = torch.cat([likeness(features(rows), landmarks_LD, gamma) for rows in blocks])
+    judged = _to_judge_by(n, n_landmarks)
+    w_FC, b_C, loo_MC = _regression(k_NL.double().numpy() @ phi_LF, y_NC, judged)
     machine.landmarks.copy_(landmarks_LD)
     machine.gamma.fill_(gamma)
     machine.weights.copy_(torch.from_numpy(phi_LF @ w_FC))
@@ -58,6 +69,15 @@ def solve_kernel_machine(machine: KernelMachine, x_ND: Tensor, labels_NC: sparse
     logits = logits_of(torch.from_numpy(loo_MC), several=machine.several).numpy()
     known = y_NC[judged].toarray()
     machine.temperature.fill_(fit_temperature(logits, known, several=machine.several))
+
+
+def _to_judge_by(n: int, n_landmarks: int) -> IntArray:
+    """Rows that are no landmarks, where they are enough."""
+    others = np.setdiff1d(np.arange(n), evenly(n, n_landmarks))
+    if len(others) < FEWEST_JUDGED:
+        return evenly(n, JUDGED)
+    rows: IntArray = others[evenly(len(others), JUDGED)]
+    return rows
 
 
 def _gamma(x_LD: Tensor) -> float:
@@ -81,27 +101,26 @@ def _coordinates(k_LL: FloatArray) -> FloatArray:
 
 
 def _regression(
-    f_NF: FloatArray, y_NC: sparse.csr_array
-) -> tuple[FloatArray, FloatArray, FloatArray, IntArray]:
+    f_NF: FloatArray, y_NC: sparse.csr_array, judged: IntArray
+) -> tuple[FloatArray, FloatArray, FloatArray]:
     """Ridge regression, its strength by the leave-one-out error of some rows [2].
 
     Returns:
-        Weights, intercept, leave-one-out scores of the rows that were judged by, and which.
+        Weights, intercept, and leave-one-out scores of the rows that were judged by.
     """
-    n, center_F, mean_C = len(f_NF), f_NF.mean(axis=0), np.asarray(y_NC.mean(axis=0))
+    center_F, mean_C = f_NF.mean(axis=0), np.asarray(y_NC.mean(axis=0))
     f_NF = f_NF - center_F
     values, v_FF = np.linalg.eigh(f_NF.T @ f_NF)
     values = values.clip(min=0)
     a_FC = v_FF.T @ (y_NC.T @ f_NF).T
-    judged = evenly(n, JUDGED)
     u_MF, y_MC = f_NF[judged] @ v_FF, y_NC[judged].toarray()
 
     def left_out(ridge: float) -> FloatArray:
-        leverage_M = (u_MF**2 / (values + ridge)).sum(axis=1) + 1 / n
+        leverage_M = (u_MF**2 / (values + ridge)).sum(axis=1) + 1 / len(f_NF)
         residual_MC = y_MC - mean_C - u_MF @ (a_FC / (values + ridge)[:, None])
         scores_MC: FloatArray = y_MC - residual_MC / (1 - leverage_M).clip(min=NEGLIGIBLE)[:, None]
         return scores_MC
 
     ridge = min(RIDGES, key=lambda ridge: float(np.square(left_out(ridge) - y_MC).sum()))
     w_FC = v_FF @ (a_FC / (values + ridge)[:, None])
-    return w_FC, mean_C - center_F @ w_FC, left_out(ridge), judged
+    return w_FC, mean_C - center_F @ w_FC, left_out(ridge)

@@ -215,7 +215,10 @@ class PosteriorPart:
         """On all rows, for it holds none back."""
         rows = np.flatnonzero(self.use)
         rows = rows[evenly(len(rows), TAUGHT)]
-        scaled = self.encoder.standardized(as_tensor(self.x[rows]))
+
+        def scaled(some: IntArray) -> Tensor:
+            return self.encoder.standardized(as_tensor(self.x[rows[some]]))
+
         solve_kernel_machine(kernel, scaled, self.labels[rows])
 
     def _validation(self) -> Iterator[tuple[str, FloatArray, FloatArray]]:
