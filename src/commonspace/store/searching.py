@@ -193,5 +193,5 @@ class Searched(Maintained):
         return [known[name] for name in names]
 
     def _ranked(self, vectors: Any, request: Request) -> Hits:
-        found = Ranker(self._engine, self._calibration).answer(vectors, request)
+        found = Ranker(self._engine, self._calibration, vectors, request).answer()
         return hits_of(self._items, found.keys, found.scores)
