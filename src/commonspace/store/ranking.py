@@ -16,7 +16,7 @@ import numpy as np
 from commonspace.checks import as_features, check_range, not_found
 from commonspace.errors import InputError
 from commonspace.store.engine import Engine
-from commonspace.store.hits import NONE
+from commonspace.store.hits import NONE, Measure
 from commonspace.store.matching import MatchCalibration
 from commonspace.types import BoolArray, FloatArray, IntArray
 
@@ -74,6 +74,7 @@ class Ranked(NamedTuple):
     keys: IntArray
     scores: FloatArray
     cosines: FloatArray
+    measure: Measure = "cosine"
 
     def page(self, offset: int, k: int | None) -> Ranked:
         """Ranks ``offset`` to ``offset + k``, without columns that no query fills."""
@@ -83,10 +84,12 @@ class Ranked(NamedTuple):
     def only(self, keep: BoolArray) -> Ranked:
         """Without the others."""
         scores, cosines = (np.where(keep, x, -np.inf) for x in (self.scores, self.cosines))
-        return _sorted(Ranked(np.where(keep, self.keys, NONE), scores, cosines))
+        kept = np.where(keep, self.keys, NONE)
+        return _sorted(self._replace(keys=kept, scores=scores, cosines=cosines))
 
     def _cut(self, columns: slice) -> Ranked:
-        return Ranked(self.keys[:, columns], self.scores[:, columns], self.cosines[:, columns])
+        scores, cosines = self.scores[:, columns], self.cosines[:, columns]
+        return self._replace(keys=self.keys[:, columns], scores=scores, cosines=cosines)
 
 
 class Ranker:
@@ -192,7 +195,8 @@ class Ranker:
             found = self._nearest([name], depth)
             if known is not None and query is not None:
                 scores = known.probability(query, name, found.cosines)
-                found = found._replace(scores=np.where(found.keys == NONE, -np.inf, scores))
+                scores = np.where(found.keys == NONE, -np.inf, scores)
+                found = found._replace(scores=scores, measure="match")
             lists.append(found)
         return lists or [self._nearest(None, depth)]  # of an empty collection
 
@@ -248,14 +252,14 @@ def fused(lists: Sequence[IntArray]) -> Ranked:
     order = np.argsort(keys, axis=1, kind="stable")
     keys, gains = np.take_along_axis(keys, order, axis=1), gains[order]
     if not keys.size:
-        return Ranked(keys, gains, gains)
+        return Ranked(keys, gains, gains, "fusion")
     # Equal keys stand together: the first takes the sum of their gains, the others fall out.
     first = np.ones(keys.shape, dtype=bool)
     first[:, 1:] = keys[:, 1:] != keys[:, :-1]
     sums = np.add.reduceat(gains.ravel(), np.flatnonzero(first))
     scores = np.zeros(keys.shape)
     scores[first] = sums
-    return Ranked(keys, scores, scores).only(first & (keys != NONE))
+    return Ranked(keys, scores, scores, "fusion").only(first & (keys != NONE))
 
 
 def _is_past(part: Ranked, depth: int, line: float) -> bool:
@@ -267,13 +271,15 @@ def _merged(lists: Sequence[Ranked]) -> Ranked:
     """One list of several, by score; what scores the same goes by its cosine."""
     keys = np.concatenate([part.keys for part in lists], axis=1)
     scores = np.concatenate([part.scores for part in lists], axis=1)
-    return _sorted(Ranked(keys, scores, np.concatenate([part.cosines for part in lists], axis=1)))
+    cosines = np.concatenate([part.cosines for part in lists], axis=1)
+    return _sorted(Ranked(keys, scores, cosines, lists[0].measure))
 
 
 def _sorted(found: Ranked) -> Ranked:
     order = np.lexsort((found.keys, -found.cosines, -found.scores), axis=-1)
     scores, cosines = (np.take_along_axis(x, order, 1) for x in (found.scores, found.cosines))
-    return Ranked(np.take_along_axis(found.keys, order, 1), scores, cosines)
+    keys = np.take_along_axis(found.keys, order, 1)
+    return found._replace(keys=keys, scores=scores, cosines=cosines)
 
 
 def blend(vectors: Any, weights: Sequence[float] | None = None) -> FloatArray:
