@@ -105,10 +105,10 @@ function larger({ target }) {
 // The picture of a card that says what it shows needs no second name.
 const altOf = (item) => (isText(item.payload.text) ? "" : `Picture ${item.id}`);
 
-function scoreLine({ text, aside, share, title }) {
+function scoreLine({ text, share, title }) {
   const bar = el("span", { class: "bar-full", "aria-hidden": "true" }, el("span", { class: "bar-part" }));
   bar.firstChild.style.width = `${Math.round(100 * Math.min(1, Math.max(0, share)))}%`;
-  return el("p", { class: "score", title }, el("span", {}, text, aside && el("span", { class: "soft" }, el("span", { class: "hidden" }, ", similarity "), aside)), bar);
+  return el("p", { class: "score", title }, el("span", {}, text), bar);
 }
 
 function classes(payload) {
