@@ -146,6 +146,7 @@ class Heard:
 
     url: str
     sounds: Path
+    items: Path
 
 
 @pytest.fixture(scope="module")
@@ -164,7 +165,7 @@ def heard(tmp_path_factory) -> Iterator[Heard]:
     model = load(root / "model")
     index_dataset(model, raw, root / "found", model_folder=root / "model").close()
     with running(create_app(root / "found", media=root / "things", read_only=True)) as url:
-        yield Heard(url, root / "things" / "train" / "sounds")
+        yield Heard(url, root / "things" / "train" / "sounds", root / "found")
 
 
 def _write_things(root: Path) -> None:
@@ -542,6 +543,52 @@ def test_a_phone_is_wide_enough_and_dark_where_it_is_asked_to(page, shown, view)
     finally:
         command("Emulation.clearDeviceMetricsOverride", {})
         command("Emulation.setEmulatedMedia", {"features": []})
+
+
+COUNTED = """
+    window.held = new Set();
+    const { createObjectURL: make, revokeObjectURL: revoke } = URL;
+    URL.createObjectURL = (blob) => { const url = make(blob); held.add(url); return url; };
+    URL.revokeObjectURL = (url) => { held.delete(url); revoke(url); };
+"""
+SHOWN_FILES = "[...document.querySelectorAll('[src^=blob]')].map((one) => one.src)"
+
+
+@pytest.fixture
+def counted(page) -> Iterator[Page]:
+    """A tab that knows which object URLs were made and not given back."""
+    command = page.driver.execute_cdp_cmd
+    added = command("Page.addScriptToEvaluateOnNewDocument", {"source": COUNTED})
+    yield page
+    command("Page.removeScriptToEvaluateOnNewDocument", added)
+
+
+def test_files_that_are_shown_no_more_are_given_back(counted, heard, tmp_path):
+    page, keys = counted, KeyFile(tmp_path / "keys.json")
+    things = heard.sounds.parent
+    app = create_app(heard.items, keys=keys, media=things.parent, read_only=True, hosts=None)
+    none_left = f"[...held].every((url) => {SHOWN_FILES}.includes(url))"
+    with running(app) as url:
+        page.open(url)
+        page.find("#key").send_keys(f"{keys.add('ann', 'read')}\ue007")
+        page.until("!document.getElementById('app').hidden && document.querySelector('.pill')")
+        page.complaints()  # that the key was missing at first
+        for text in ("low sound", "high sound", "low sound 2"):
+            page.run("document.getElementById('text').value = ''")
+            page.find("#text").send_keys(f"{text}\ue007")
+            page.until("document.querySelector('#results img')?.naturalWidth")
+            page.until(f"held.size && {none_left}")
+        for file in ("sounds/low/0.wav", "sounds/high/1.wav", "pictures/low/0.png"):
+            page.find("#file").send_keys(str(things / file))
+            page.until(f"document.getElementById('parts').innerText.includes('{file[-5:]}')")
+            page.until("!document.querySelector('#results[aria-busy]')")
+            page.until(none_left)
+        page.find("#parts button[aria-label^=Remove]").click()
+        page.run("document.querySelector('#targets input[value=text]').click()")
+        kinds = "[...document.querySelectorAll('.tag.kind')].map((kind) => kind.innerText)"
+        page.until(f"new Set({kinds}).size === 1")
+        page.until(none_left)
+        page.run("(sessionStorage.clear(), document.getElementById('text').value = '')")
 
 
 def test_a_key_is_asked_for_and_kept_for_this_tab(page, store, tmp_path):

@@ -1,7 +1,7 @@
 // One item as a card: its picture, sound, film or text, what it is, and how near.
 
 import { mediaUrl } from "./api.js";
-import { el, number } from "./dom.js";
+import { el, fill, number } from "./dom.js";
 
 const KINDS = {
   image: /\.(png|jpe?g|gif|bmp|webp)$/i,
@@ -76,7 +76,8 @@ function medium(item, kind, collection) {
   whenNear(frame, async () => {
     try {
       const url = await mediaUrl(item, collection, kind === "image" ? { thumbnail: true, size: 320 } : {});
-      frame.replaceChildren(MAKERS[kind](url, item, frame));
+      if (frame.isConnected) fill(frame, MAKERS[kind](url, item, frame));
+      else URL.revokeObjectURL(url);
     } catch {
       gone(frame, kind);
     }
@@ -84,7 +85,7 @@ function medium(item, kind, collection) {
   return frame;
 }
 
-const gone = (frame, kind) => frame.replaceChildren(el("p", { class: "nothing" }, `This ${NAMES[kind]} cannot be shown.`));
+const gone = (frame, kind) => fill(frame, el("p", { class: "nothing" }, `This ${NAMES[kind]} cannot be shown.`));
 const NAMES = { image: "picture", audio: "sound", video: "film" };
 const failing = (frame, kind) => ({ error: () => gone(frame, kind) });
 const MAKERS = {
