@@ -300,6 +300,19 @@ def test_a_check_beside_a_writer_finds_no_damage(tmp_path: Path, monkeypatch, st
         assert getattr(at, step) is original, "the writer never came between"
 
 
+def test_a_reader_keeps_the_file_that_it_has_open(tmp_path: Path):
+    """Rows are a map of the file, which may be replaced and deleted, as the page says."""
+    with filled(tmp_path / "col") as col, filled(tmp_path / "other", 30) as other:
+        other.flush()
+    with Collection.open(col.folder, read_only=True) as reader:
+        want = answers(reader)
+        assert not reader._engine.index.current()._flat.codes.is_owned
+        os.replace(other.folder / "index.faiss", col.folder / "index.faiss")
+        assert answers(reader) == want
+        (col.folder / "index.faiss").unlink()
+        assert answers(reader) == want
+
+
 def test_an_index_that_is_replaced_without_end_is_made_again(tmp_path: Path, monkeypatch, caplog):
     with filled(tmp_path / "col") as col:
         want = answers(col)
