@@ -75,7 +75,7 @@ class Server:
     def __enter__(self) -> Server:
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         self.stop() if kind is None else self.kill()
 
     def _wait(self, begin: int) -> int:
