@@ -12,7 +12,7 @@ from scipy.stats import ttest_1samp
 from commonspace.benchmarks import ablation, cells, contestants, sequential, train
 from commonspace.benchmarks.sequential_tests import t_interval
 from commonspace.data import make_dataset
-from commonspace.methods import SDML, sdml, sdml_training
+from commonspace.methods import SDML, sdml_job, sdml_posterior
 from commonspace.networks import posterior
 
 SMALL = ("--rows", 120, "--features", "image=6", "--features", "text=4", "--classes", 3)
@@ -148,9 +148,9 @@ def test_ablation_takes_out_one_part_at_a_time(tiny_ablation, tmp_path):
 
 
 def test_ablation_leaves_the_recipe_as_it_was(tiny_ablation, tmp_path):
-    before = dict(vars(sdml)), dict(vars(posterior)), dict(vars(sdml_training))
+    before = [dict(vars(module)) for module in (sdml_job, sdml_posterior, posterior)]
     ran("bench", "ablation", "--set", tiny_ablation, "--cells", tmp_path / "cells")
-    assert (dict(vars(sdml)), dict(vars(posterior)), dict(vars(sdml_training))) == before
+    assert [dict(vars(module)) for module in (sdml_job, sdml_posterior, posterior)] == before
 
 
 def test_ablation_names_an_unknown_part(tiny_ablation):

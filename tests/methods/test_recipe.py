@@ -13,8 +13,10 @@ from commonspace.data import Dataset, make_dataset
 from commonspace.errors import InputError
 from commonspace.evaluation import chance
 from commonspace.methods.calibration import calibrated_error, fit_temperature
-from commonspace.methods.sdml import EXPERTS, RELEASED_RATES
-from commonspace.methods.sdml_training import PosteriorPart, assemble, fit_network, trainings_of
+from commonspace.methods.sdml_job import make_jobs
+from commonspace.methods.sdml_posterior import PosteriorPart
+from commonspace.methods.sdml_settings import EXPERTS, RELEASED_RATES
+from commonspace.methods.sdml_training import assemble, fit_network, trainings_of
 from commonspace.networks.posterior import FILL
 from commonspace.training import Run
 
@@ -236,9 +238,8 @@ def test_networks_of_a_modality_share_passes_and_batches_and_nothing_else():
     """Three of them train beside one that knows nothing of them, and it learns the same."""
     train = make_dataset(n_items=60, n_classes=3, dims={"image": 8}, seed=3)["train"]
     model = cs.SDML(**{**SMALL, "epochs": None, "effort": 0.05, "landmarks": 0})
-    job = model._jobs(train, None, cs.Space.create(128, train.classes).with_modalities(train))[
-        "image"
-    ]
+    space = cs.Space.create(128, train.classes).with_modalities(train)
+    job = make_jobs(model, train, None, space, several=False)["image"]
     trainings = trainings_of(job)
     assert len({one["seed"] for one in trainings.values()}) == len(trainings) == 4
     assert len({(one["epochs"], one["batch_size"]) for one in trainings.values()}) == 1
@@ -329,7 +330,7 @@ def test_the_projection_of_a_vector_is_a_posterior():
 
 def test_the_data_say_how_many_steps():
     """15 to 50 passes, fewer for wide inputs; 300 to 6000 steps; batches of an eighth."""
-    from commonspace.methods.sdml_training import settings_for
+    from commonspace.methods.sdml_settings import settings_for
 
     def steps(n: int, n_features: int = 1024, **changes) -> tuple[int, int]:
         job = {
@@ -360,7 +361,7 @@ def fitted_and_part():
     data = make_dataset(n_items=200, n_classes=4, dims={"image": 12, "text": 9}, noise=0.8, seed=2)
     train = data["train"]
     model = cs.SDML(dim=64, hidden=(16,), epochs=8, schedule="serial").fit(train)
-    part = PosteriorPart(model._jobs(train, None, model.space_)["image"])
+    part = PosteriorPart(make_jobs(model, train, None, model.space_, several=False)["image"])
     part.encoder.load_state_dict(model.networks_["image"].state_dict())
     part.encoder.eval()
     return model, part
@@ -379,7 +380,7 @@ def test_every_network_holds_back_rows_of_its_own_and_learns_from_all_others(fit
 def test_validation_rows_of_the_callers_leave_every_row_to_learn_from():
     splits = make_dataset(n_items=100, n_classes=3, dims={"image": 6}, seed=0)
     model = cs.SDML(**SMALL).fit(splits["train"], splits["test"])
-    job = model._jobs(splits["train"], splits["test"], model.space_)["image"]
+    job = make_jobs(model, splits["train"], splits["test"], model.space_, several=False)["image"]
     part = PosteriorPart(job)
     assert not part.held
     assert all(len(rows) == len(part.x) for rows in part.rows.values())

@@ -20,7 +20,7 @@ from commonspace.checks import not_found
 from commonspace.data import Dataset, load_dataset
 from commonspace.evaluation import Protocol, evaluate
 from commonspace.machine import describe_machine
-from commonspace.methods import SDML, sdml, sdml_training
+from commonspace.methods import SDML, sdml_job, sdml_posterior, sdml_settings
 from commonspace.networks import posterior
 from commonspace.training import Run, loop
 from commonspace.types import JsonDict
@@ -32,23 +32,23 @@ Factor = tuple[Mapping[str, Any], Sequence[tuple[Any, str, Any]]]
 
 
 def _experts(**changes: Any) -> dict[str, JsonDict]:
-    return {name: {**options, **changes} for name, options in sdml.EXPERTS.items()}
+    return {name: {**options, **changes} for name, options in sdml_settings.EXPERTS.items()}
 
 
 # What is changed: arguments, and constants of the recipe that no user has to know.
 FACTORS: dict[str, Factor] = {
     "nothing": ({}, ()),
     "columns of its own": ({}, [(posterior, "FILL", 0.0)]),
-    "dropout": ({}, [(sdml, "EXPERTS", _experts(dropout=0.0, input_dropout=0.0))]),
-    "weight decay": ({}, [(sdml, "EXPERTS", _experts(weight_decay=0.0))]),
-    "batch norm": ({}, [(sdml, "EXPERTS", _experts(batch_norm=False))]),
+    "dropout": ({}, [(sdml_job, "EXPERTS", _experts(dropout=0.0, input_dropout=0.0))]),
+    "weight decay": ({}, [(sdml_job, "EXPERTS", _experts(weight_decay=0.0))]),
+    "batch norm": ({}, [(sdml_job, "EXPERTS", _experts(batch_norm=False))]),
     "light network": ({"regularization": "strong"}, ()),
     "strong network": ({"regularization": "light"}, ()),
     "kernel machine": ({"landmarks": 0}, ()),
     "last epoch in doubt": ({}, [(loop, "is_clearly_worse", lambda *_: True)]),
     "rows held back": ({"validation_fraction": 0.0}, ()),
-    "temperature": ({}, [(sdml_training, "fit_temperature", lambda *_, **__: 1.0)]),
-    "one-cycle": ({}, [(sdml, "SCHEDULE", "constant")]),
+    "temperature": ({}, [(sdml_posterior, "fit_temperature", lambda *_, **__: 1.0)]),
+    "one-cycle": ({}, [(sdml_job, "SCHEDULE", "constant")]),
     "half the steps": ({"effort": 0.5}, ()),
     "small batches": ({"batch_size": 256}, ()),
 }

@@ -237,9 +237,14 @@ def _advance(model: Any, train: Dataset, names: Sequence[str]) -> None:
 
 
 def _parameters(model: Any) -> int:
+    """Numbers that were learned; of SDML those of its kernel machines, with their rows, too."""
     if isinstance(model, Sequential):
         return model.parameter_counts()["learned"]
-    return sum(p.numel() for network in model.networks_.values() for p in network.parameters())
+    count = 0
+    for network in model.networks_.values():
+        kernel = {} if network.kernel is None else network.kernel.state_dict()
+        count += sum(tensor.numel() for tensor in (*network.parameters(), *kernel.values()))
+    return count
 
 
 def _data(name: str, scale: Scale, root: str | Path | None) -> tuple[Dataset, Dataset]:

@@ -22,7 +22,7 @@ from commonspace.data import Dataset
 from commonspace.errors import CommonspaceError
 from commonspace.machine import available_cores, describe_machine
 from commonspace.methods import SDML
-from commonspace.methods.sdml import RELEASED_RATES
+from commonspace.methods.sdml_settings import RELEASED_RATES
 from commonspace.space import Space
 from commonspace.training import History, Run, compute_settings, derive_seed
 from commonspace.types import JsonDict

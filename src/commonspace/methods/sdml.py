@@ -15,41 +15,25 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, Literal, Self
 
-import numpy as np
 from torch import nn
 
-from commonspace.checks import (
-    check_betas,
-    check_flag,
-    check_one_of,
-    check_range,
-    check_rates,
-    check_widths,
-)
-from commonspace.data import Dataset, Modality
+from commonspace.data import Dataset
 from commonspace.disk import sha256_bytes
 from commonspace.errors import InputError
 from commonspace.methods.base import Method, MethodState, PartState
 from commonspace.methods.jobs import arrays_of, identity, in_blocks, with_arrays
-from commonspace.methods.kernel_machine import TAUGHT
+from commonspace.methods.sdml_job import basis_of, make_jobs
+from commonspace.methods.sdml_settings import RATE, RELEASED_RATES, check_settings
 from commonspace.methods.sdml_training import (
     assemble,
     build,
-    count_to_use,
     fit_jointly,
     fit_network,
     trainings_of,
 )
 from commonspace.space import Space
-from commonspace.training import Run, derive_seed, run_all
-from commonspace.types import BoolArray, Float32Array, JsonDict
-
-RELEASED_RATES = {"image": 1e-4, "*": 2e-4}
-SCHEDULE = "one-cycle"
-EXPERTS: dict[str, JsonDict] = {
-    "strong": {"input_dropout": 0.2, "dropout": 0.5, "weight_decay": 0.1},
-    "light": {"input_dropout": 0.0, "dropout": 0.3, "weight_decay": 0.01},
-}
+from commonspace.training import Run, run_all
+from commonspace.types import Float32Array, JsonDict
 
 
 class SDML(Method):
@@ -136,7 +120,7 @@ class SDML(Method):
         epochs: int | None = None,
         effort: float = 1.0,
         batch_size: int | None = None,
-        learning_rate: float | Mapping[str, float] = 2e-3,
+        learning_rate: float | Mapping[str, float] = RATE,
         betas: tuple[float, float] = (0.9, 0.99),
         members: int = 2,
         regularization: Literal["both", "strong", "light"] = "both",
@@ -192,12 +176,13 @@ class SDML(Method):
         return cls(**{"members": 5, **changes})
 
     def _fit(self, train: Dataset, valid: Dataset | None, run: Run) -> None:
-        self._check_arguments()
+        check_settings(self)
         space = self.space if self.space is not None else Space.create(self.dim, train.classes)
         if space.dim != self.dim:
             raise InputError(f"space: expected dim={self.dim} dimensions, got {space.dim}.")
         space = space.with_classes(train.classes).with_modalities(train)
-        jobs = self._jobs(train.with_classes(space.classes), valid, space)
+        train, several = train.with_classes(space.classes), train.label_kind != "single"
+        jobs = make_jobs(self, train, valid, space, several=several)
         if self.schedule == "joint":
             networks, history = self._fit_jointly(jobs, run)
             self.networks_, self.history_ = networks, dict.fromkeys(networks, history)
@@ -232,127 +217,12 @@ class SDML(Method):
         self, modality: str, train: Dataset, valid: Dataset | None, space: Space, run: Run
     ) -> None:
         several = any(options.get("several", False) for options in self.options_.values())
-        job = self._jobs(train, valid, space, several=several)[modality]
+        several = several or train.label_kind != "single"
+        job = make_jobs(self, train, valid, space, several=several)[modality]
         network, history = self._fit_apart({modality: job}, run)[modality]
         self.options_[modality] = job["options"]
         self.networks_[modality] = network
         self.history_[modality] = history
-
-    def _jobs(
-        self, train: Dataset, valid: Dataset | None, space: Space, *, several: bool = False
-    ) -> dict[str, dict[str, Any]]:
-        several = several or train.label_kind != "single"
-        held: dict[str, BoolArray] = {}
-        if valid is None and self.validation_fraction > 0:
-            if self.variant == "posterior":
-                held = self._held_back(train)
-            else:
-                train, valid = train.split(self.validation_fraction, seed=self.random_state)
-        known = valid.with_classes(space.classes) if valid is not None else {}
-        return {
-            name: self._job(name, part, known.get(name), space, several, held.get(name))
-            for name, part in train.items()
-        }
-
-    def _held_back(self, train: Dataset) -> dict[str, BoolArray]:
-        """Of each modality, a row a network: what it does not see, other items for each."""
-        masks = [
-            train.held_back(
-                self.validation_fraction, seed=derive_seed(self.random_state, "held back", key)
-            )
-            for key in self._experts()
-        ]
-        return {name: np.stack([mask[name] for mask in masks]) for name in train}
-
-    def _experts(self) -> dict[str, JsonDict]:
-        """Regularisation of each network of a modality."""
-        keys = EXPERTS if self.regularization == "both" else (self.regularization,)
-        return {f"{key}{i}": EXPERTS[key] for i in range(self.members) for key in keys}
-
-    def _job(
-        self,
-        name: str,
-        part: Modality,
-        valid: Modality | None,
-        space: Space,
-        several: bool,
-        held: BoolArray | None,
-    ) -> dict[str, Any]:
-        rates = self.learning_rate
-        rate = rates.get(name, rates.get("*", 2e-3)) if isinstance(rates, Mapping) else rates
-        options = self._network_options(name, space, several)
-        if "experts" in options:
-            options["landmarks"] = min(self.landmarks, count_to_use(part.labels, several))
-        if self.variant == "posterior" and not part.labels.labelled.any():
-            raise InputError(
-                f"modality {name!r}: SDML learns from labels, and none of its {len(part)} rows "
-                "has one. Label some rows, or leave the modality out."
-            )
-        return {
-            "name": name,
-            "x": part.x,
-            "labels": part.labels.weights,
-            "known": part.labels.known,
-            "valid_x": None if valid is None else valid.x,
-            "valid_labels": None if valid is None else valid.labels.weights,
-            "valid_known": None if valid is None else valid.labels.known,
-            "held": held,
-            "basis": _basis(space, space.n_classes),
-            "options": options,
-            "rate": float(rate),
-            "schedule": SCHEDULE if self.variant == "posterior" else "constant",
-            "epochs": self.epochs,
-            "effort": float(self.effort),
-            "batch_size": self.batch_size,
-            "betas": tuple(self.betas),
-            "seed": int(self.random_state),
-        }
-
-    def _network_options(self, name: str, space: Space, several: bool) -> JsonDict:
-        shared: JsonDict = {
-            "hidden": [int(width) for width in self.hidden],
-            "dim": int(self.dim),
-            "n_classes": space.n_classes,
-        }
-        if self.variant == "posterior":
-            own, experts = list(space.place(name)), self._experts()
-            return {**shared, "several": several, "own": own, "experts": experts}
-        code = self.variant == "code"
-        return {
-            **shared,
-            "lam": float(self.lam),
-            "standardize": self.standardize,
-            "normalize_encoder": code if self.normalize_encoder is None else self.normalize_encoder,
-            "normalize_decoder": code if self.normalize_decoder is None else self.normalize_decoder,
-            "squared": (not code) if self.squared is None else self.squared,
-        }
-
-    def _check_arguments(self) -> None:
-        check_range("dim", self.dim, low=1, integer=True)
-        check_range("lam", self.lam, low=0, high=1)
-        check_one_of("variant", self.variant, ("posterior", "code", "paper"))
-        check_range("effort", self.effort, low=0.01, high=100)
-        check_range("members", self.members, low=1, high=64, integer=True)
-        check_one_of("regularization", self.regularization, ("both", *EXPERTS))
-        check_range("landmarks", self.landmarks, low=0, high=TAUGHT, integer=True)
-        check_flag("standardize", self.standardize)
-        for name in ("normalize_encoder", "normalize_decoder", "squared"):
-            if getattr(self, name) is not None:
-                check_flag(name, getattr(self, name))
-        if self.space is not None and not isinstance(self.space, Space):
-            raise InputError(
-                f"space: expected a Space, as Space.create makes, got {type(self.space).__name__}."
-            )
-        check_one_of("schedule", self.schedule, ("parallel", "serial", "joint"))
-        if self.epochs is not None:
-            check_range("epochs", self.epochs, low=1, integer=True)
-        if self.batch_size is not None:
-            check_range("batch_size", self.batch_size, low=1, integer=True)
-        check_range("validation_fraction", self.validation_fraction, low=0, high=0.9)
-        check_range("random_state", self.random_state, low=0, integer=True)
-        check_rates(self.learning_rate)
-        check_betas(self.betas)
-        check_widths(self.hidden)
 
     def _transform(self, modality: str, x_ND: Float32Array) -> Float32Array:
         return in_blocks(self.networks_[modality], x_ND, self.space_.dim)
@@ -371,14 +241,9 @@ class SDML(Method):
         self.networks_, self.options_ = {}, {}
         for name, part in state.parts.items():
             options = self.options_[name] = part.info["network"]
-            basis = _basis(self.space_, options["n_classes"])
+            basis = basis_of(self.space_, options["n_classes"])
             network = build(self.inputs_[name], options, basis)
             self.networks_[name] = with_arrays(network, part.arrays)
-
-
-def _basis(space: Space, n_classes: int) -> Float32Array:
-    """The basis, or the frame where more classes than dimensions own a direction."""
-    return space.basis if n_classes <= space.dim else space.directions(n_classes)
 
 
 def _digest(run: Run, jobs: Sequence[JsonDict]) -> str:

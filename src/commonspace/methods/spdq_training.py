@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from commonspace.data import Modality
 from commonspace.errors import InputError
 from commonspace.methods.jobs import as_tensor, in_blocks, set_scaling
-from commonspace.methods.sdml_training import settings_for
+from commonspace.methods.sdml_settings import settings_for
 from commonspace.methods.spdq_quantizer import Groups, LabelQuantizer, Sums
 from commonspace.networks.spdq import Representations, SharedPrivateNetwork
 from commonspace.objectives import log_loss
