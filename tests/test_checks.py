@@ -143,3 +143,24 @@ def test_every_error_is_one_of_ours_and_a_built_in():
             assert issubclass(kind, errors.CommonspaceError)
             bases = [b for b in kind.__mro__ if b.__module__ == "builtins"]
             assert bases[0] not in (Exception, BaseException, object)
+
+
+@pytest.mark.parametrize("value", [8, 64, np.int64(128)])
+def test_whole_bytes_pass(value):
+    checks.check_bits("bits", value, high=128)
+
+
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [
+        (12, "bits: expected a multiple of 8 from 8 to 128, got 12"),
+        (0, "from 8 up to 128, got 0"),
+        (136, "from 8 up to 128, got 136"),
+        (16.0, "a whole number"),
+        (True, "a whole number"),
+        ("64", "a whole number"),
+    ],
+)
+def test_other_numbers_of_bits_are_named(value, message):
+    with pytest.raises(InputError, match=message):
+        checks.check_bits("bits", value, high=128)

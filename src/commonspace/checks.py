@@ -173,6 +173,13 @@ def check_range(
         raise InputError(f"{name}: expected {kind}{span}, got {value!r}.")
 
 
+def check_bits(name: str, value: Any, *, high: int) -> None:
+    """Raise `InputError` unless ``value`` bits, up to ``high``, are whole bytes."""
+    check_range(name, value, low=8, high=high, integer=True)
+    if value % 8:
+        raise InputError(f"{name}: expected a multiple of 8 from 8 to {high}, got {value}.")
+
+
 def check_widths(hidden: Any) -> None:
     """Raise `InputError` unless ``hidden`` is a list of widths of layers."""
     if isinstance(hidden, str) or not isinstance(hidden, Sequence):

@@ -34,6 +34,12 @@ def test_lists_by_match_probability(calibrated):
     assert all(0 <= hit["score"] <= 1 for hit in by_match)
     by_cosine = found(calibrated, "--item", "text:0", "-k", 5, "--cosine")
     assert by_cosine[0]["id"] == "0" and by_cosine[0]["score"] == pytest.approx(1, abs=1e-5)
+    options = ("--item", "text:0"), ("--item", "text:0", "--cosine"), ("--lexical", "test")
+    assert [ran("search", calibrated, *one)["measure"] for one in options] == [
+        "match",
+        "cosine",
+        "bm25",
+    ]
     likely = found(calibrated, "--item", "text:0", "--at-least", 0.0)
     with Collection.open(calibrated, read_only=True) as items:
         assert len(likely) == len(items)

@@ -3,6 +3,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,8 @@ from commonspace.data import Dataset, Splits
 from commonspace.encoders import EfficientNetLite0Encoder, HashTextEncoder
 from commonspace.methods import SDML
 from commonspace.service import create_app
+from commonspace.store.collection import Collection
+from commonspace.store.matching import MatchCalibration
 from commonspace.store.models import load, save
 from commonspace.store.pipelines import encode_raw, index_dataset
 
@@ -63,6 +66,22 @@ def store(tmp_path_factory) -> Store:
         model, Splits({"all": raw}, "things"), root / "things", model_folder=root / "model"
     ).close()
     return Store(root)
+
+
+@pytest.fixture(scope="session")
+def calibrated(store, tmp_path_factory) -> Path:
+    """A collection that knows match probabilities: pictures are surer than texts as near.
+
+    One text more has no picture beside it.
+    """
+    folder = store.copy(tmp_path_factory.mktemp("calibrated") / "things")
+    ends = np.array([-1.0, 1.0])
+    odds = {"image": np.array([-1.0, 6.0]), "text": np.array([-4.0, 3.0])}
+    with Collection.open(folder) as collection:
+        collection.add(["only"], np.eye(8)[:1], modality="text")
+        pairs = product(odds, repeat=2)
+        collection.calibrate(MatchCalibration({(q, g): (ends, odds[g]) for q, g in pairs}))
+    return folder
 
 
 @pytest.fixture(scope="session")

@@ -6,7 +6,6 @@ Needs Debian's packages chromium and chromium-driver; without them every test he
 from __future__ import annotations
 
 import json
-import math
 import re
 import shutil
 import time
@@ -147,6 +146,7 @@ class Heard:
 
     url: str
     sounds: Path
+    items: Path
 
 
 @pytest.fixture(scope="module")
@@ -165,7 +165,7 @@ def heard(tmp_path_factory) -> Iterator[Heard]:
     model = load(root / "model")
     index_dataset(model, raw, root / "found", model_folder=root / "model").close()
     with running(create_app(root / "found", media=root / "things", read_only=True)) as url:
-        yield Heard(url, root / "things" / "train" / "sounds")
+        yield Heard(url, root / "things" / "train" / "sounds", root / "found")
 
 
 def _write_things(root: Path) -> None:
@@ -183,8 +183,8 @@ def _write_things(root: Path) -> None:
 
 
 @pytest.fixture(scope="module")
-def measured(tmp_path_factory) -> Iterator[str]:
-    """Enough labelled vectors for match probabilities, and numbers to filter by."""
+def measured_items(tmp_path_factory) -> Path:
+    """Vectors of two modalities with match probabilities, and numbers to filter by."""
     folder = tmp_path_factory.mktemp("page") / "measured"
     rng = np.random.default_rng(0)
     with Collection.create(folder, space=Space.create(3)) as col:
@@ -195,11 +195,16 @@ def measured(tmp_path_factory) -> Iterator[str]:
                 for row in range(60)
             ]
             col.add(range(60), z, modality=modality, payloads=payloads)
-        rising = np.array([-1.0, 1.0]), np.array([-4.0, 8.0])
         pairs = product(("sound", "text"), repeat=2)
-        col.calibrate(MatchCalibration(dict.fromkeys(pairs, rising)))
+        ends, odds = np.array([-1.0, 1.0]), {True: np.array([-4.0, 4.0]), False: np.array([-4, 8])}
+        col.calibrate(MatchCalibration({(q, g): (ends, odds[q == g]) for q, g in pairs}))
     write_map(folder)
-    with running(create_app(folder, read_only=True)) as url:
+    return folder
+
+
+@pytest.fixture(scope="module")
+def measured(measured_items) -> Iterator[str]:
+    with running(create_app(measured_items, read_only=True)) as url:
         yield url
 
 
@@ -356,23 +361,37 @@ def test_a_dropped_file_is_searched_by(page, shown):
     assert "dropped.png" in page.text("#parts") and page.find("#drop").is_displayed() is False
 
 
-def test_more_like_this_says_how_probable(page, measured):
+def test_more_like_this_goes_by_how_probable_a_match_is(page, measured, measured_items):
+    """In the order in which the library and the command line answer, and with their numbers."""
+    page.open(measured, like=page.like("3", "text"))
+    page.until("document.getElementById('status').textContent.includes(' ms')")
+    cards = page.cards()
+    with Collection.open(measured_items, read_only=True) as col:
+        query = col.vectors(["3"], "text")
+        likely = col.search(query, 48, query_modality="text")
+        nearest = col.search(query, 48)
+    assert likely.ids.tolist() != nearest.ids.tolist()
+    expected = [hit for hit in likely.rows()[0] if (hit["id"], hit["modality"]) != ("3", "text")]
+    texts = "[...document.querySelectorAll('#results .words')].map((one) => one.textContent)"
+    assert page.run(texts) == [hit["payload"]["text"] for hit in expected[:23]]
+    for card, hit in zip(cards, expected, strict=False):
+        share = float(re.search(r"([\d.]+) % match", card).group(1))
+        assert abs(share - 100 * hit["score"]) <= 1
+    page.find("#more").click()
+    page.until("document.querySelectorAll('#results .card').length === 47")
+    assert page.run(texts) == [hit["payload"]["text"] for hit in expected]
+    labels = page.run("[...document.querySelectorAll('#results .score')].map((s) => s.title)")
+    assert all("have a class in common" in label for label in labels)
+
+
+def test_more_like_this_asks_by_the_item(page, measured):
     page.open(measured)
     page.until("document.querySelector('#results .like')")
     page.find("#results .like").click()
     page.until("document.getElementById('status').textContent.includes(' ms')")
-    cards = page.cards()
-    assert len(cards) == 23
-    for card in cards:
-        share, cosine = re.search(r"([\d.]+) % match\D*?(-?\d\.\d+)", card).groups()
-        log_odds = 8.0 - 12.0 * math.acos(float(cosine)) / math.pi
-        assert abs(float(share) - 100 / (1 + math.exp(-log_odds))) <= 1
+    assert len(page.cards()) == 23
     assert page.run("document.activeElement.id") == "results-title"
     assert "like" in page.run("location.hash")
-    page.find("#more").click()
-    page.until("document.querySelectorAll('#results .card').length === 47")
-    labels = page.run("[...document.querySelectorAll('#results .score')].map((s) => s.title)")
-    assert all("have a class in common" in label for label in labels)
 
 
 def test_numbers_are_filtered_by_range(page, measured):
@@ -524,6 +543,52 @@ def test_a_phone_is_wide_enough_and_dark_where_it_is_asked_to(page, shown, view)
     finally:
         command("Emulation.clearDeviceMetricsOverride", {})
         command("Emulation.setEmulatedMedia", {"features": []})
+
+
+COUNTED = """
+    window.held = new Set();
+    const { createObjectURL: make, revokeObjectURL: revoke } = URL;
+    URL.createObjectURL = (blob) => { const url = make(blob); held.add(url); return url; };
+    URL.revokeObjectURL = (url) => { held.delete(url); revoke(url); };
+"""
+SHOWN_FILES = "[...document.querySelectorAll('[src^=blob]')].map((one) => one.src)"
+
+
+@pytest.fixture
+def counted(page) -> Iterator[Page]:
+    """A tab that knows which object URLs were made and not given back."""
+    command = page.driver.execute_cdp_cmd
+    added = command("Page.addScriptToEvaluateOnNewDocument", {"source": COUNTED})
+    yield page
+    command("Page.removeScriptToEvaluateOnNewDocument", added)
+
+
+def test_files_that_are_shown_no_more_are_given_back(counted, heard, tmp_path):
+    page, keys = counted, KeyFile(tmp_path / "keys.json")
+    things = heard.sounds.parent
+    app = create_app(heard.items, keys=keys, media=things.parent, read_only=True, hosts=None)
+    none_left = f"[...held].every((url) => {SHOWN_FILES}.includes(url))"
+    with running(app) as url:
+        page.open(url)
+        page.find("#key").send_keys(f"{keys.add('ann', 'read')}\ue007")
+        page.until("!document.getElementById('app').hidden && document.querySelector('.pill')")
+        page.complaints()  # that the key was missing at first
+        for text in ("low sound", "high sound", "low sound 2"):
+            page.run("document.getElementById('text').value = ''")
+            page.find("#text").send_keys(f"{text}\ue007")
+            page.until("document.querySelector('#results img')?.naturalWidth")
+            page.until(f"held.size && {none_left}")
+        for file in ("sounds/low/0.wav", "sounds/high/1.wav", "pictures/low/0.png"):
+            page.find("#file").send_keys(str(things / file))
+            page.until(f"document.getElementById('parts').innerText.includes('{file[-5:]}')")
+            page.until("!document.querySelector('#results[aria-busy]')")
+            page.until(none_left)
+        page.find("#parts button[aria-label^=Remove]").click()
+        page.run("document.querySelector('#targets input[value=text]').click()")
+        kinds = "[...document.querySelectorAll('.tag.kind')].map((kind) => kind.innerText)"
+        page.until(f"new Set({kinds}).size === 1")
+        page.until(none_left)
+        page.run("(sessionStorage.clear(), document.getElementById('text').value = '')")
 
 
 def test_a_key_is_asked_for_and_kept_for_this_tab(page, store, tmp_path):

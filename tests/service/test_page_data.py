@@ -18,7 +18,6 @@ from commonspace.service.maps import FILE, read_map, write_map
 from commonspace.service.views import HEALTH, fields_of
 from commonspace.space import Space
 from commonspace.store.collection import Collection
-from commonspace.store.matching import MatchCalibration
 from commonspace.store.sampling import sample_items
 
 
@@ -117,16 +116,6 @@ def test_a_damaged_map_is_named(folder):
         read_map(folder)
 
 
-def test_match_probabilities_are_those_of_the_collection(folder):
-    truth = {("image", "text"): (np.array([-1.0, 1.0]), np.array([-1.5, 2.5]))}
-    with Collection.open(folder) as col:
-        col.calibrate(MatchCalibration(truth))
-    with running(create_app(folder)) as url:
-        (curve,) = httpx.get(f"{url}/v1/page").json()["curves"]
-    assert (curve["query"], curve["item"]) == ("image", "text")
-    assert (curve["cosine"], curve["log_odds"]) == ([-1, 1], [-1.5, 2.5])
-
-
 def test_fields_worth_a_filter():
     payloads = [
         {"lang": "fr", "n": row / 2, "path": "x", "text": "y", "id": str(row), "ok": row > 3}
@@ -149,7 +138,6 @@ def test_what_there_is_to_show(folder):
         about = http.get("/v1/page").json()
         assert (about["map"], about["health"], about["media"]) == (False, False, False)
         assert [field["name"] for field in about["fields"]] == ["classes", "split", "n"]
-        assert about["curves"] == []
         for what in ("map", "health"):
             answer = http.get(f"/v1/page/{what}")
             assert answer.status_code == 404 and "Make one: commonspace" in answer.text

@@ -21,6 +21,7 @@ from commonspace.service.batching import Batcher, Limited
 from commonspace.service.run import serve
 from commonspace.space import Space
 from commonspace.store.collection import Collection
+from commonspace.store.matching import MatchCalibration
 
 
 @pytest.fixture
@@ -44,7 +45,7 @@ def point(link, target):
 
 
 def test_searches_in_a_batch_are_answered_as_alone(versions):
-    rng = np.random.default_rng(1)
+    rng, by_match = np.random.default_rng(1), Limited(4, None, None, "text")
     asks = [
         (rng.standard_normal((1 + n % 3, 4)).astype(np.float32), limited)
         for n in range(30)
@@ -52,6 +53,8 @@ def test_searches_in_a_batch_are_answered_as_alone(versions):
             Limited(3, None, None),
             Limited(5, ("text",), {"of": "one"}),
             Limited(3, ("smell",), None),
+            by_match,
+            Limited(4, None, None, "text", match=False),
         )
     ]
     sizes = []
@@ -62,14 +65,23 @@ def test_searches_in_a_batch_are_answered_as_alone(versions):
             searches = (batcher.search(*ask) for ask in asks)
             return await asyncio.gather(*searches, return_exceptions=True)
 
-    with Collection.open(versions / "one", read_only=True) as collection:
+    with Collection.open(versions / "one") as collection:
+        curve = np.array([-1.0, 1.0]), np.array([-4.0, 3.0])
+        collection.calibrate(MatchCalibration({("text", "text"): curve}))
         answers = asyncio.run(all_at_once(collection))
         for (vectors, limited), found in zip(asks, answers, strict=True):
             if limited.modality == ("smell",):
                 assert isinstance(found, NotFoundError)
                 continue
-            names = None if limited.modality is None else [*limited.modality]
-            expected = collection.search(vectors, limited.k, modality=names, where=limited.where)
+            expected = collection.search(
+                vectors,
+                limited.k,
+                modality=limited.modality,
+                where=limited.where,
+                query_modality=limited.query_modality,
+                match=limited.match,
+            )
+            assert found.measure == ("match" if limited == by_match else "cosine")
             np.testing.assert_array_equal(found.ids, expected.ids)
             np.testing.assert_array_equal(found.scores, expected.scores)
             assert found.payloads.tolist() == expected.payloads.tolist()

@@ -5,7 +5,9 @@ import json
 import numpy as np
 import pytest
 from serving import client_of, code_of, running
+from typer.testing import CliRunner
 
+from commonspace.cli import app as commands
 from commonspace.service import Limits, create_app
 from commonspace.store.collection import Collection
 from commonspace.store.pipelines import item_vector, query_vector
@@ -93,6 +95,83 @@ def test_words(http, col):
     assert found["hits"] == col.search_text("pear apple", 7, modality="text").rows()
 
 
+# ---------------------------------------------------------------- ranked by match
+
+
+@pytest.fixture(scope="module")
+def sure(calibrated):
+    with running(create_app(calibrated, read_only=True)) as address, client_of(address) as client:
+        yield client
+
+
+def on_the_command_line(folder, *options):
+    done = CliRunner().invoke(commands, ["search", str(folder), *options, "-k", "25", "--json"])
+    assert done.exit_code == 0, done.output
+    return json.loads(done.stdout)
+
+
+@pytest.mark.parametrize(
+    ("query", "options"),
+    [
+        ({"text": "an apple"}, ["--text", "an apple"]),
+        ({"text": "an apple", "weight": 3}, ["--text", "an apple"]),
+        ({"item": "3", "modality": "image"}, ["--item", "image:3"]),
+        ({"item": "only"}, ["--item", "only"]),
+        ({"file": 0}, ["--image", "4.png"]),
+        ({"vector": np.eye(8)[0].tolist()}, ["--encoded", "--vector", "x.npy"]),
+        (
+            {"vector": np.eye(8)[0].tolist(), "modality": "text"},
+            ["--encoded", "--vector", "x.npy", "--modality", "text"],
+        ),
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("match", [None, False])
+def test_a_question_has_one_answer_everywhere(
+    sure, calibrated, store, tmp_path, monkeypatch, query, options, match
+):
+    """The service, the command line and the library: the same items, in one order."""
+    monkeypatch.chdir(store.pictures)
+    np.save(tmp_path / "x.npy", np.eye(8, dtype=np.float32)[:1])
+    options = [str(tmp_path / one) if one == "x.npy" else one for one in options]
+    files = {"file": (store.pictures / "4.png").read_bytes()} if "file" in query else None
+    content = {"query": query, "k": 25, "match": match}
+    if files is None:
+        found = ask(sure, **content)
+    else:
+        found = sure.post("/v1/search", files=files, data={"request": json.dumps(content)}).json()
+    told = on_the_command_line(calibrated, *options, *(["--cosine"] if match is False else []))
+    assert (found["measure"], found["hits"][0]) == (told["measure"], told["hits"])
+    known = "--modality" in options or "--vector" not in options
+    assert found["measure"] == ("match" if known and match is None else "cosine")
+
+
+def test_vectors_say_what_they_are_of(sure, calibrated):
+    x = np.random.default_rng(1).standard_normal((3, 8)).astype(np.float32)
+    with Collection.open(calibrated, read_only=True) as col:
+        expected = col.search(x, 9, query_modality="text")
+        plain = col.search(x, 9)
+    assert expected.ids.tolist() != plain.ids.tolist() and expected.measure == "match"
+    found = ask(sure, vectors=x.tolist(), k=9, query_modality="text")
+    assert (found["measure"], found["hits"]) == ("match", expected.rows())
+    for more in ({}, {"query_modality": "text", "match": False}, {"query_modality": "smell"}):
+        found = ask(sure, vectors=x.tolist(), k=9, **more)
+        assert (found["measure"], found["hits"]) == ("cosine", plain.rows())
+
+
+def test_pages_of_matches_are_the_whole_list(sure):
+    whole = ask(sure, query={"text": "an apple"}, k=25)["hits"][0]
+    pages = [ask(sure, query={"text": "an apple"}, k=10, offset=at) for at in (0, 10, 20)]
+    assert [hit for page in pages for hit in page["hits"][0]] == whole and len(whole) == 25
+
+
+def test_several_parts_go_by_cosine(sure):
+    parts = [{"text": "an apple"}, {"item": "3", "modality": "text"}]
+    assert ask(sure, query=parts)["measure"] == "cosine"
+    assert ask(sure, query={"text": "an apple", "weight": -1})["measure"] == "cosine"
+    assert ask(sure, words="apple")["measure"] == "bm25"
+
+
 # ---------------------------------------------------------------- pages and lines
 
 
@@ -147,6 +226,11 @@ def test_lines_are_the_same_hits(http):
         ({"vectors": [[1.0] * 8] * 3, "k": 50_000}, 413, "TooLarge", "100000 hits"),
         ({"vectors": [[1.0] * 8] * 1001}, 413, "TooLarge", "1000"),
         ({"query": [{"text": "a"}] * 33}, 413, "TooLarge", "32 parts"),
+        ({"query": {"text": "a"}, "match": True}, 422, "InputError", "no calibration from 'text'"),
+        ({"query": [{"text": "a"}] * 2, "match": True}, 422, "InputError", "Ask by one part"),
+        ({"vectors": [[1.0] * 8], "match": True}, 422, "InputError", "`query_modality`"),
+        ({"query": {"text": "a"}, "query_modality": "text"}, 422, "InputError", "with vectors"),
+        ({"words": "a", "match": False}, 422, "InputError", "not for use with words"),
     ],
 )
 def test_a_wrong_search_says_what_is_wrong(http, request_, status, code, words):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import logging
 import os
@@ -22,8 +23,9 @@ from hypothesis import strategies as st
 
 from commonspace.index import ExactIndex
 from commonspace.space import Space
-from commonspace.store import items
+from commonspace.store import derived, index_files, items
 from commonspace.store.collection import Collection
+from commonspace.store.copying import check_collection
 
 DIM = 4
 SPACE = Space.create(DIM)
@@ -47,6 +49,12 @@ def rebuilt(col: Collection) -> Any:
             path.unlink()
         with Collection.open(copy, read_only=True) as fresh:
             return answers(fresh)
+
+
+def of_text(col: Collection) -> Any:
+    """The same answers, by a search among the keys that SQLite selects."""
+    hits = col.search(vectors(25, seed=99), k=1000, modality="text", where={"kept": None})
+    return hits.ids.tolist(), hits.scores.tobytes()
 
 
 def filled(folder: Path, n: int = 60) -> Collection:
@@ -240,6 +248,88 @@ def test_many_blocks_give_the_same_index(tmp_path: Path, monkeypatch):
         assert answers(again) == want
 
 
+@pytest.mark.parametrize("committed", ["before the reader looks", "while it reads"])
+@pytest.mark.parametrize("step", ["file_digest", "read_json", "read_index", "samestat"])
+@pytest.mark.parametrize("ask", [answers, of_text])
+def test_a_reader_takes_no_index_for_another_that_a_writer_publishes_meanwhile(
+    tmp_path: Path, monkeypatch, committed, step, ask
+):
+    """As many items before and after, so that nothing but the keys tells the indexes apart."""
+    at = {"file_digest": hashlib, "samestat": os.path}.get(step, index_files)
+    original = getattr(at, step)
+    with filled(tmp_path / "col") as writer:
+        writer.flush()
+        old = ask(writer)
+
+        def replace_all() -> None:
+            writer.add(range(60), vectors(60, seed=1), modality="text")
+
+        def publish_once(*arguments: Any, **options: Any) -> Any:
+            monkeypatch.setattr(at, step, original)
+            if committed == "while it reads":
+                replace_all()
+            writer.flush()
+            return original(*arguments, **options)
+
+        if committed == "before the reader looks":
+            replace_all()
+        monkeypatch.setattr(at, step, publish_once)
+        with Collection.open(writer.folder, read_only=True) as reader:
+            first, second = ask(reader), ask(reader)
+            new = ask(writer)
+            assert getattr(at, step) is original, "the writer never came between"
+            assert second == new != old
+            assert first == (old if committed == "while it reads" else new)
+
+
+@pytest.mark.parametrize("step", ["file_digest", "read_json", "read_index", "samestat"])
+def test_a_check_beside_a_writer_finds_no_damage(tmp_path: Path, monkeypatch, step):
+    at = {"file_digest": hashlib, "samestat": os.path}.get(step, index_files)
+    original = getattr(at, step)
+    with filled(tmp_path / "col") as writer:
+        writer.flush()
+
+        def publish_once(*arguments: Any, **options: Any) -> Any:
+            monkeypatch.setattr(at, step, original)
+            writer.add(range(60), vectors(60, seed=1), modality="text")
+            writer.flush()
+            return original(*arguments, **options)
+
+        monkeypatch.setattr(at, step, publish_once)
+        assert check_collection(writer.folder) == []
+        assert getattr(at, step) is original, "the writer never came between"
+
+
+def test_a_reader_keeps_the_file_that_it_has_open(tmp_path: Path):
+    """Rows are a map of the file, which may be replaced and deleted, as the page says."""
+    with filled(tmp_path / "col") as col, filled(tmp_path / "other", 30) as other:
+        other.flush()
+    with Collection.open(col.folder, read_only=True) as reader:
+        want = answers(reader)
+        assert not reader._engine.index.current()._flat.codes.is_owned
+        os.replace(other.folder / "index.faiss", col.folder / "index.faiss")
+        assert answers(reader) == want
+        (col.folder / "index.faiss").unlink()
+        assert answers(reader) == want
+
+
+def test_an_index_that_is_replaced_without_end_is_made_again(tmp_path: Path, monkeypatch, caplog):
+    with filled(tmp_path / "col") as col:
+        want = answers(col)
+    monkeypatch.setattr(os.path, "samestat", lambda *_: False)
+    with Collection.open(col.folder, read_only=True) as again:
+        assert answers(again) == want
+    assert "was replaced each of 5 times" in caplog.text
+
+
+@pytest.mark.parametrize("name", ["index.faiss", "index.json"])
+def test_a_file_of_an_index_that_was_deleted_is_no_damage(tmp_path: Path, name: str):
+    with filled(tmp_path / "col") as col:
+        pass
+    (col.folder / name).unlink()
+    assert check_collection(col.folder) == []
+
+
 NAMES = st.sampled_from("abcdef")
 KINDS = st.sampled_from(["text", "image"])
 STEP = st.one_of(
@@ -329,6 +419,7 @@ def check(col: Collection, model: dict[Any, Any]) -> None:
 WRITER = """
 import sys, numpy as np
 from commonspace.store.collection import Collection
+from commonspace.store.copying import check_collection
 folder, seed = sys.argv[1], int(sys.argv[2])
 rng = np.random.default_rng(seed)
 col = Collection.open(folder)
@@ -389,16 +480,13 @@ def check_after_kill(col: Collection, added: set, deleting: set, deleted: set) -
 @pytest.mark.parametrize("loaded", [False, True])
 def test_a_kill_between_the_index_and_its_manifest_costs_nothing(tmp_path, monkeypatch, loaded):
     """Killed before the new file took its place, the old one is caught up, and nothing is wrong."""
-    from commonspace.store import derived
-    from commonspace.store.copying import check_collection
-
     folder = tmp_path / "col"
     rows = np.random.default_rng(0).standard_normal((50, 4)).astype(np.float32)
     with Collection.create(folder, space=Space.create(4), index="exact") as col:
         col.add(range(40), rows[:40], modality="text")
     for at in (40, 45):
         with monkeypatch.context() as patch, Collection.open(folder) as col:
-            patch.setattr(derived, "replace_file", lambda new, path: None)
+            patch.setattr(index_files, "replace_file", lambda new, path: None)
             if loaded:
                 col.search(rows[:1])
             col.compact()

@@ -23,6 +23,7 @@ from commonspace.errors import (
 from commonspace.space import Space
 from commonspace.store.collection import Collection
 from commonspace.store.matching import MatchCalibration
+from commonspace.store.milvus.connection import Connection
 
 pytest.importorskip("pymilvus")
 pytest.importorskip("milvus_lite")
@@ -125,6 +126,34 @@ def assert_same(mine: Any, theirs: Any) -> None:
     np.testing.assert_array_equal(mine.modalities, theirs.modalities)
     np.testing.assert_allclose(mine.scores, theirs.scores, atol=1e-5)
     assert mine.payloads.tolist() == theirs.payloads.tolist()
+
+
+@pytest.mark.parametrize(
+    ("asked", "trips"),
+    [
+        ({}, ["search"]),
+        ({"modality": "text"}, ["query", "search"]),
+        # The calibration, the names of the modalities, and each of these.
+        ({"query_modality": "text"}, ["get", "query", *["search"] * 3]),
+        ({"query_modality": "text", "modality": NAMES[:2]}, ["get", "query", *["search"] * 2]),
+        ({"query_modality": "text", "k": None, "at_least": 0.6}, ["get", "query"]),
+        ({"per_modality": 2}, ["query", *["search"] * 3]),
+    ],
+    ids=str,
+)
+def test_a_search_asks_a_cluster_everything_once(both, monkeypatch, asked, trips):
+    called: list[str] = []
+    original = Connection.__call__
+
+    def counting(self: Connection, method: str, *args: Any, **options: Any) -> Any:
+        called.append(method)
+        return original(self, method, *args, **options)
+
+    monkeypatch.setattr(Connection, "__call__", counting)
+    both[1].search(vectors(1, seed=1), **asked)
+    if "at_least" in asked:  # which searches ever deeper
+        called = [method for method in called if method != "search"]
+    assert sorted(called) == trips
 
 
 def test_examples_and_stored_things_are_the_same(both):

@@ -79,6 +79,24 @@ def test_lists_go_by_match_probability(col, x):
         assert [[h["id"] for h in rows] for rows in few.rows()] == [one[1:4] for one in lists]
 
 
+def test_hits_say_what_their_scores_are(col, x):
+    asked = {"query_modality": "text"}
+
+    def measures(**more):
+        return col.search(x[:1], **more).measure
+
+    assert measures() == measures(**asked) == measures(per_modality=2, **asked) == "cosine"
+    col.calibrate(MatchCalibration(CURVES))
+    assert measures() == measures(match=False, **asked) == measures(per_modality=2) == "cosine"
+    for more in ({}, {"offset": 50}, {"per_modality": 2}, {"modality": "image"}):
+        assert measures(**asked, **more) == "match"
+    assert measures(k=None, at_least=0.5, **asked) == "match"
+    assert measures(query_modality="image") == "cosine"  # from which nothing was measured
+    assert measures(text="w1", **asked) == measures(text="nowhere") == "fusion"
+    assert col.search_text("w1").measure == col.search_text("nowhere").measure == "bm25"
+    assert col.search_like([("text", "2")], k=3).measure == "cosine"
+
+
 def test_searches_without_a_calibration_are_refused_where_it_is_insisted_on(col, x):
     col.search(x[:1], query_modality="text")
     with pytest.raises(InputError, match="no calibration from 'text' to all of 'audio', 'image'"):

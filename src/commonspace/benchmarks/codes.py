@@ -23,9 +23,8 @@ import numpy as np
 from commonspace.benchmarks.cells import Cells, settings
 from commonspace.benchmarks.coders import CODERS, OURS, OWN, Coder, UnfitError
 from commonspace.benchmarks.codes_scores import METRICS, Coded, coded, cross_modal, transformed
-from commonspace.checks import check_range, not_found
+from commonspace.checks import check_bits, not_found
 from commonspace.data import Splits, load_dataset
-from commonspace.errors import InputError
 from commonspace.evaluation import score_vectors
 from commonspace.machine import describe_machine
 from commonspace.methods import SDML, SPDQ
@@ -87,9 +86,7 @@ def bench_codes(
         if name not in METHODS:
             raise not_found("method", name, METHODS)
     for n_bits in bits:
-        check_range("bits", n_bits, low=8, high=128, integer=True)
-        if n_bits % 8:
-            raise InputError(f"bits: expected a multiple of 8 from 8 to 128, got {n_bits}.")
+        check_bits("bits", n_bits, high=128)
     for name in spaces:
         if name not in SPACES:
             raise not_found("space", name, SPACES)

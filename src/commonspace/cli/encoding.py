@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
@@ -14,7 +14,7 @@ from commonspace.cli.output import print_line, progress_bar, results_alone
 
 if TYPE_CHECKING:
     from commonspace.cluster import Engine
-    from commonspace.data import Splits
+    from commonspace.data import Dataset, Splits
     from commonspace.encoders import EncodeRun
     from commonspace.types import JsonDict
 
@@ -74,6 +74,31 @@ def encode_run(
             engine=engine,
             address=address,
         )
+
+
+def rows_for(
+    model: Any,
+    data: str,
+    split: str,
+    modalities: Sequence[str] | None = None,
+    *,
+    root: Path | None = None,
+) -> Dataset:
+    """A split of a data set as a model takes it: features, of raw items too.
+
+    Args:
+        model: A fitted method.
+        data: Name or folder of the data set.
+        split: Which of its splits.
+        modalities: Some of those that both have; None for all.
+        root: Where data sets are.
+    """
+    from commonspace.data import load_dataset
+    from commonspace.store.pipelines import model_inputs
+
+    part = load_dataset(data, root=root)[split]
+    with encode_run() as run:
+        return model_inputs(model, part if modalities is None else part.select(modalities), run=run)
 
 
 @contextmanager

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from commonspace.cli.arguments import Data, DataRoot, Json, Model, parse_list
-from commonspace.cli.encoding import encode_run
+from commonspace.cli.encoding import rows_for
 from commonspace.cli.output import print_json, print_line, print_table
 from commonspace.errors import InputError
 
@@ -56,20 +56,15 @@ def evaluate(
 ) -> None:
     """Score retrieval between every two modalities, with 95 % intervals over queries."""
     from commonspace import evaluation
-    from commonspace.data import load_dataset
     from commonspace.disk import check_folder
     from commonspace.store.models import load
-    from commonspace.store.pipelines import model_inputs
 
     if plots is not None:
         check_folder(plots, what="the plots")
     chosen = _protocol(protocol, k, divide_by, within, graded)
     ranks = _whole_numbers("--cutoffs", parse_list(cutoffs) or ())
     fitted = load(model)
-    part = load_dataset(data, root=data_root)[split]
-    names = parse_list(modalities)
-    with encode_run() as run:
-        inputs = model_inputs(fitted, part if names is None else part.select(names), run=run)
+    inputs = rows_for(fitted, data, split, parse_list(modalities), root=data_root)
     report = evaluation.evaluate(
         fitted, inputs, protocol=chosen, seed=seed, curves=plots is not None, cutoffs=ranks
     )

@@ -8,10 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from commonspace.cli.arguments import DataRoot, Json, Model, parse_list
+from commonspace.cli.encoding import rows_for
 from commonspace.cli.output import print_json, print_line, print_table
-
-if TYPE_CHECKING:
-    pass
 
 if TYPE_CHECKING:
     from commonspace.types import JsonDict
@@ -76,12 +74,10 @@ def card(
 
 def _measure(model: Path, data: str, split: str, data_root: Path | None) -> dict[str, Any]:
     from commonspace import evaluation
-    from commonspace.data import load_dataset
     from commonspace.store.models import load
-    from commonspace.store.pipelines import model_inputs
 
     fitted = load(model)
-    inputs = model_inputs(fitted, load_dataset(data, root=data_root)[split])
+    inputs = rows_for(fitted, data, split, root=data_root)
     return {
         "report": evaluation.evaluate(fitted, inputs),
         "health": evaluation.inspect(fitted, inputs),

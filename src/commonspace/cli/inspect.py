@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from commonspace.cli.arguments import Data, DataRoot, Json, Model, parse_list
-from commonspace.cli.encoding import encode_run
+from commonspace.cli.encoding import rows_for
 from commonspace.cli.output import print_json, print_line
 
 if TYPE_CHECKING:
@@ -57,18 +57,13 @@ def inspect(
 ) -> None:
     """Look for a modality gap, collapse, confusions, hubs, bad calibration and wrong labels."""
     from commonspace import evaluation
-    from commonspace.data import load_dataset
     from commonspace.disk import check_folder
     from commonspace.store.models import load
-    from commonspace.store.pipelines import model_inputs
 
     if plots is not None:
         check_folder(plots, what="the pictures")
     fitted = load(model)
-    part = load_dataset(data, root=data_root)[split]
-    names = parse_list(modalities)
-    with encode_run() as run:
-        inputs = model_inputs(fitted, part if names is None else part.select(names), run=run)
+    inputs = rows_for(fitted, data, split, parse_list(modalities), root=data_root)
     health = evaluation.inspect(fitted, inputs, k=k, seed=seed)
     result: JsonDict = {**health.to_dict(n=show), "model": str(model), "split": split}
     written = []

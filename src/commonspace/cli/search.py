@@ -167,7 +167,8 @@ def _read_vectors(path: Path) -> AnyArray:
 def _show_hits(hits: Hits, query: JsonDict, as_json: bool) -> None:
     lists = hits.rows()
     if as_json:
-        return print_json({"query": query, "hits": lists[0] if len(lists) == 1 else lists})
+        found = lists[0] if len(lists) == 1 else lists
+        return print_json({"query": query, "measure": hits.measure, "hits": found})
     for number, rows in enumerate(lists):
         if len(lists) > 1:
             print_line(f"query {number}")

@@ -7,7 +7,7 @@ from typing import Any, Self
 
 import numpy as np
 
-from commonspace.checks import check_one_of, check_range
+from commonspace.checks import check_bits, check_one_of, check_range
 from commonspace.errors import InputError
 from commonspace.index.slots import SlotIndex, blocks
 from commonspace.index.vectors import Metric, load_faiss, selector
@@ -49,12 +49,10 @@ class BinaryIndex(SlotIndex):
         n_threads: int = 1,
     ) -> None:
         super().__init__(metric, dim=dim, n_threads=n_threads)
-        check_range("bits", bits, low=8, high=4096, integer=True)
+        check_bits("bits", bits, high=4096)
         check_range("effort", effort, low=1, integer=True)
         check_one_of("method", method, ("itq", "sign"))
         check_one_of("rerank", rerank, (None, "float"))
-        if bits % 8:
-            raise InputError(f"bits: expected a multiple of 8, got {bits}.")
         self.bits, self.method, self.rerank, self.effort = bits, method, rerank, effort
         self.efforts = (1, 2, 4, 8, 16, 32, 64, 128) if rerank == "float" else ()
         self._matrix: Float32Array

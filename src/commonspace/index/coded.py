@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from commonspace.checks import check_range
+from commonspace.checks import check_bits, check_range
 from commonspace.errors import InputError
 from commonspace.index.lists import ListIndex
 from commonspace.index.vectors import Metric, load_faiss, selector
@@ -35,10 +35,8 @@ class CodedIndex(ListIndex):
         n_threads: int = 1,
     ) -> None:
         super().__init__(metric, dim=dim, n_threads=n_threads)
-        check_range("bits", bits, low=8, high=1024, integer=True)
+        check_bits("bits", bits, high=1024)
         check_range("effort", effort, low=1, integer=True)
-        if bits % 8:
-            raise InputError(f"bits: expected a multiple of 8, got {bits}.")
         self._check_rerank(rerank)
         self.bits, self.rerank, self.effort = bits, rerank, effort
         self.efforts = (1, 2, 4, 8, 16, 32, 64, 128) if rerank == "float" else ()

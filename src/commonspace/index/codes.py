@@ -12,7 +12,7 @@ from typing import Any, ClassVar, Self
 
 import numpy as np
 
-from commonspace.checks import check_range
+from commonspace.checks import check_bits, check_range
 from commonspace.errors import InputError
 from commonspace.index.coded import CodedIndex, one_list, set_codebooks, tiles
 from commonspace.index.keys import as_keys
@@ -108,9 +108,7 @@ class CodesIndex(CodedIndex):
 
     def _check_rerank(self, rerank: Any) -> None:
         if isinstance(rerank, int) and not isinstance(rerank, bool):
-            check_range("rerank", rerank, low=8, high=128, integer=True)
-            if rerank % 8:
-                raise InputError(f"rerank: expected a multiple of 8 bits, got {rerank}.")
+            check_bits("rerank", rerank, high=128)
         elif rerank not in (None, "float", "code"):
             raise InputError(
                 f"rerank: expected None, 'float', 'code' or a number of bits, got {rerank!r}."

@@ -7,7 +7,7 @@ from typing import Any, Self
 
 import numpy as np
 
-from commonspace.checks import as_features, check_one_of, check_range
+from commonspace.checks import as_features, check_bits, check_one_of, check_range
 from commonspace.errors import InputError, NotFittedError
 from commonspace.quantization import distance
 from commonspace.quantization.alignment import Alignment
@@ -285,9 +285,7 @@ class Quantizer:
     def _check_arguments(self) -> None:
         check_range("bits_per_word", self.bits_per_word, integer=True)
         check_one_of("bits_per_word", self.bits_per_word, (8, 4))
-        check_range("bits", self.bits, low=8, high=128, integer=True)
-        if self.bits % 8:
-            raise InputError(f"bits: expected a multiple of 8 from 8 to 128, got {self.bits}.")
+        check_bits("bits", self.bits, high=128)
         if self.weight is not None:
             check_range("weight", self.weight, low=0, high=1)
         check_range("iterations", self.iterations, low=0, integer=True)

@@ -23,16 +23,18 @@ from commonspace.types import Float32Array
 
 @dataclass(frozen=True)
 class Limited:
-    """How many hits, and among which items."""
+    """How many hits, among which items, and by what; as `Collection.search` takes it."""
 
     k: int
     modality: tuple[str, ...] | None
     where: Mapping[str, Any] | None
+    query_modality: str | None = None
+    match: bool | None = None
 
     @property
     def name(self) -> str:
         """Equal for searches that can share a batch."""
-        return json.dumps([self.k, self.modality, self.where], sort_keys=True)
+        return json.dumps(vars(self), sort_keys=True)
 
 
 @dataclass(frozen=True)
@@ -105,9 +107,7 @@ class Batcher:
             return None
         vectors = np.concatenate([job.vectors for job in jobs])
         self._observe(len(vectors))
-        limited = jobs[0].limited
-        modality = None if limited.modality is None else list(limited.modality)
-        return self._collection.search(vectors, limited.k, modality=modality, where=limited.where)
+        return self._collection.search(vectors, **vars(jobs[0].limited))
 
 
 def _hand_out(jobs: list[_Job], hits: Hits | None) -> None:
@@ -117,7 +117,7 @@ def _hand_out(jobs: list[_Job], hits: Hits | None) -> None:
         start = rows.stop
         if hits is not None and not job.answer.done():
             parts = hits.ids[rows], hits.scores[rows], hits.modalities[rows], hits.payloads[rows]
-            job.answer.set_result(Hits(*parts))
+            job.answer.set_result(Hits(*parts, hits.measure))
 
 
 def _settle(jobs: list[_Job], error: Exception) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -105,10 +104,13 @@ class Client:
         *,
         modality: Modalities = None,
         where: Mapping[str, Any] | None = None,
+        query_modality: str | None = None,
+        match: bool | None = None,
     ) -> Hits:
         """Return the items most similar to each query. As `Collection.search`."""
         rows = as_features(vectors, where="queries")
-        return self._search({"vectors": rows.tolist()}, k, modality, where)
+        by = {"vectors": rows.tolist(), "query_modality": query_modality, "match": match}
+        return self._search(by, k, modality, where)
 
     def search_text(
         self,
@@ -127,6 +129,7 @@ class Client:
         k: int = 10,
         modality: Modalities = None,
         where: Mapping[str, Any] | None = None,
+        match: bool | None = None,
     ) -> Hits:
         """Return the items nearest to raw queries, mixed into one.
 
@@ -137,6 +140,7 @@ class Client:
             k: How many items.
             modality: Search among one modality, several, or all (None).
             where: Conditions on payload fields.
+            match: As of `Collection.search`; the modality of a single part is known.
 
         Returns:
             Hits of one query, shape (1, k) or less.
@@ -148,7 +152,7 @@ class Client:
                 files.append(("file", ("upload", Path(part["file"]).read_bytes())))
                 part = {**part, "file": len(files) - 1}
             query.append(dict(part))
-        return self._search({"query": query}, k, modality, where, files)
+        return self._search({"query": query, "match": match}, k, modality, where, files)
 
     @property
     def modalities(self) -> dict[str, int]:
@@ -168,12 +172,7 @@ class Client:
     def __enter__(self) -> Client:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     def __repr__(self) -> str:
@@ -189,7 +188,7 @@ class Client:
     ) -> Hits:
         named = modality if modality is None or isinstance(modality, str) else list(modality)
         limits = {"k": k, "modality": named, "where": None if where is None else dict(where)}
-        return _hits(self._post("/v1/search", {**by, **limits}, files)["hits"])
+        return _hits(self._post("/v1/search", {**by, **limits}, files))
 
     def _items(self, ids: Iterable[Any], modality: str | None, *, vectors: bool) -> list[JsonDict]:
         names = [str(value) for value in ids]
@@ -251,8 +250,9 @@ def _dumps(content: JsonDict) -> bytes:
         raise InputError(f"expected what JSON can hold; {error}.") from error
 
 
-def _hits(rows: list[list[JsonDict]]) -> Hits:
+def _hits(answer: JsonDict) -> Hits:
     """The arrays that the service's lists were made from."""
+    rows: list[list[JsonDict]] = answer["hits"]
     shape = len(rows), len(rows[0]) if rows else 0
     cells = [hit for found in rows for hit in found]
     payloads = np.empty(len(cells), dtype=object)
@@ -262,6 +262,7 @@ def _hits(rows: list[list[JsonDict]]) -> Hits:
         np.array([hit["score"] for hit in cells], np.float32).reshape(shape),
         np.array([hit["modality"] for hit in cells], np.str_).reshape(shape),
         payloads.reshape(shape),
+        answer["measure"],
     )
 
 

@@ -24,7 +24,7 @@ from commonspace.service.errors import Refused, too_large
 from commonspace.service.lifecycle import Served, Version, in_thread
 from commonspace.service.limits import Limits
 from commonspace.service.openapi import body_of, parameters
-from commonspace.service.queries import file_vector
+from commonspace.service.queries import file_query
 from commonspace.service.schema import Added, AddRequest, Deleted, ItemsAnswer, ItemsRequest
 from commonspace.service.state import State, state_of
 from commonspace.store.collection import Collection
@@ -155,8 +155,8 @@ def _rows(
         dim = version.collection.space.dim
         return as_features(values, where="item vectors", n_features=dim)
     if kind[0] == "file":
-        rows = [file_vector(version, place, files, ask.modality, limits) for place in values]
-        return np.concatenate(rows)
+        queries = [file_query(version, place, files, ask.modality, limits) for place in values]
+        return np.concatenate([query.vectors for query in queries])
     x = _features_of(version.model, ask.modality, values) if kind[0] == "text" else values
     vectors: Float32Array = version.model.transform(ask.modality, as_features(x, where="features"))
     return vectors

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, model_validator
 
@@ -95,13 +95,23 @@ class SearchRequest(_Model):
         _OneOrManyNames | None, Field(description="Search among one, several, or all (null).")
     ] = None
     where: _Where = None
+    query_modality: Annotated[
+        _Name | None, Field(description="What `vectors` are of; a part of a query has `modality`.")
+    ] = None
+    match: Annotated[
+        bool | None,
+        Field(
+            description="Rank by the probability of a match: true insists, false ranks by cosine, "
+            "null does it where the collection is calibrated and the query is of one modality."
+        ),
+    ] = None
 
 
 class Hit(_Model):
     """An item that was found."""
 
     id: str
-    score: Annotated[float, Field(description="Cosine similarity, or BM25 for words.")]
+    score: Annotated[float, Field(description="What `measure` says; larger is better.")]
     modality: str
     payload: dict[str, Any]
 
@@ -110,6 +120,10 @@ class SearchAnswer(_Model):
     """Hits of each query, best first."""
 
     collection: str
+    measure: Annotated[
+        Literal["cosine", "match", "bm25"],
+        Field(description="What scores are: cosines, probabilities of a match, or of words."),
+    ]
     hits: list[list[Hit]]
     next_offset: Annotated[
         int | None, Field(description="Where the next page starts; null at the end.")

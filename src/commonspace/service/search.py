@@ -16,13 +16,18 @@ from commonspace.service.errors import Refused, too_large
 from commonspace.service.lifecycle import Version, in_thread
 from commonspace.service.limits import Limits
 from commonspace.service.openapi import body_of
-from commonspace.service.queries import mixed_vector
+from commonspace.service.queries import Query, query_of
 from commonspace.service.schema import Part, SearchAnswer, SearchRequest
 from commonspace.service.state import State, state_of
 from commonspace.store.hits import Hits
 from commonspace.types import Float32Array, JsonDict
 
 router = APIRouter(tags=["search"])
+
+_OF_ONE = (
+    "match: probabilities are known from one modality to another. Ask by one part, which says its "
+    "`modality` if it is a vector; or by vectors, with a `query_modality`."
+)
 
 
 @router.post(
@@ -53,7 +58,8 @@ async def search(request: Request) -> Response:
         return lines_answer(_numbered(page, ask.offset))
     more = any(len(found) == ask.k for found in page)
     following = ask.offset + ask.k if more else None
-    return json_answer({"collection": name, "hits": page, "next_offset": following})
+    answer = {"collection": name, "measure": hits.measure, "hits": page}
+    return json_answer({**answer, "next_offset": following})
 
 
 async def _find(
@@ -64,16 +70,21 @@ async def _find(
     files: Sequence[bytes],
 ) -> Hits:
     modality = [ask.modality] if isinstance(ask.modality, str) else ask.modality
-    limited = Limited(ask.k + ask.offset, tuple(modality) if modality else None, ask.where)
+    k = ask.k + ask.offset
     if ask.words is not None:
         return await _by_words(state, version, ask, modality)
     if ask.vectors is not None:
-        queries = _checked(version, ask.vectors, state.limits, limited.k)
+        rows = _checked(version, ask.vectors, state.limits, k)
+        query = Query(rows, ask.query_modality)
     else:
-        _check_hits(1, limited.k, state.limits)
+        _check_hits(1, k, state.limits)
         encoding = state.shelf.threads.encoding
-        queries = await in_thread(encoding, mixed_vector, version, parts, files, state.limits)
-    return await version.batcher.search(queries, limited)
+        query = await in_thread(encoding, query_of, version, parts, files, state.limits)
+    if ask.match and query.modality is None:
+        raise InputError(_OF_ONE)
+    among = tuple(modality) if modality else None
+    limited = Limited(k, among, ask.where, query.modality, ask.match)
+    return await version.batcher.search(query.vectors, limited)
 
 
 async def _by_words(
@@ -102,6 +113,10 @@ def _parts(ask: SearchRequest, files: Sequence[bytes], limits: Limits) -> list[P
     parts = [query] if isinstance(query, Part) else query or []
     if query is not None and not parts:
         raise InputError("query: expected at least one part, got none.")
+    if ask.query_modality is not None and ask.vectors is None:
+        raise InputError("query_modality: is for use with vectors; a part has a modality.")
+    if ask.match is not None and ask.words is not None:
+        raise InputError("match: is not for use with words, which BM25 ranks.")
     if len(parts) > limits.parts:
         raise too_large(f"query: expected at most {limits.parts} parts, got {len(parts)}.")
     return parts

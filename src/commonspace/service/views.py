@@ -51,10 +51,6 @@ class PageInfo(BaseModel):
     map: Annotated[bool, Field(description="Whether there is a map.")]
     health: Annotated[bool, Field(description="Whether there is a health report.")]
     fields: list[PageField]
-    curves: Annotated[
-        list[dict[str, Any]],
-        Field(description="Probability of a match by cosine, from query to item modality."),
-    ]
 
 
 @router.get("/v1/page", response_model=PageInfo, openapi_extra=parameters(**_WHICH))
@@ -87,14 +83,12 @@ async def _read(request: Request, reader: Any) -> JsonDict:
 
 def _info(state: State, name: str, version: Version) -> JsonDict:
     folder = version.folder
-    calibration = version.collection.calibration
     return {
         "collection": name,
         "media": state.media is not None,
         "map": read_map(folder) is not None,
         "health": (folder / HEALTH).is_file(),
         "fields": fields_of(sample_items(folder, _SAMPLED).payloads),
-        "curves": [] if calibration is None else calibration.to_dict()["curves"],
     }
 
 

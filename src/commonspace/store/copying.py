@@ -12,7 +12,8 @@ from zlib import crc32
 import numpy as np
 
 from commonspace.errors import NotFoundError, StorageError
-from commonspace.store.derived import INDEX_FILES, DerivedIndex
+from commonspace.store.derived import DerivedIndex
+from commonspace.store.index_files import INDEX_FILES
 from commonspace.store.inputs import TRUTH
 from commonspace.store.items import ItemTable
 from commonspace.store.milvus import as_folder
@@ -139,11 +140,12 @@ def _name(path: Path, key: int) -> str:
 def _wrong_in_index(folder: Path) -> Iterator[str]:
     items = ItemTable(folder / TRUTH, read_only=True)
     try:
+        wish = IndexWish.restored(items.meta("index"), items.meta("quantizer"))
+        derived = DerivedIndex(folder, items, wish)
+        # Before the snapshot, which is then not older than files that a writer replaces meanwhile.
+        if derived.load_strictly() is None:
+            return
         with items.snapshot():
-            wish = IndexWish.restored(items.meta("index"), items.meta("quantizer"))
-            derived = DerivedIndex(folder, items, wish)
-            if derived.load_strictly() is None:
-                return
             found, expected = derived.current().keys, items.keys()
             if not np.array_equal(found, expected):
                 yield (

@@ -10,19 +10,14 @@ from __future__ import annotations
 import logging
 from pathlib import Path
 
-from commonspace.disk import check_file, read_json, replace_file, sha256_file, write_json
-from commonspace.errors import CommonspaceError, NotFoundError, StorageError
-from commonspace.index import Index, read_index
+from commonspace.errors import NotFoundError, StorageError
+from commonspace.index import Index
 from commonspace.store.building import Builder, Built, build_index
+from commonspace.store.index_files import IndexFiles
 from commonspace.store.items import ItemTable
 from commonspace.store.wish import IndexWish
 from commonspace.types import Float32Array, IntArray, JsonDict
 
-INDEX_FILES = ("index.faiss", "index.json")
-_KIND = "commonspace-index"
-_VERSION = 2
-_BEFORE = 4
-_ENTRY = ("generation", "token", "newest_key", "items", "index", "lists_lost", "sha256")
 # Changed items, as a share of all, that the next opening rather catches up with than have the
 # files written again: a graph takes long to catch up with, codes have to be made.
 _LEFT_BEHIND = {"hnsw": 0.002, "codes": 0.01, "codes4": 0.01}
@@ -47,7 +42,7 @@ class DerivedIndex:
     def __init__(self, folder: Path, items: ItemTable, wish: IndexWish) -> None:
         self.wish = wish
         self.generation = -1
-        self._file, self._manifest = (folder / name for name in INDEX_FILES)
+        self._folder, self._files = folder, IndexFiles(folder)
         self._items = items
         self._index: Index | None = None
         self._newest_key = 0
@@ -91,23 +86,15 @@ class DerivedIndex:
         index = self.current()
         if self._written == self.generation or (lazily and self._soon_caught_up(index)):
             return
-        # The manifest tells of the file that is to come and of those that may be there until then,
-        # so that at no moment the two do not go together.
-        fresh = self._file.with_name(f"{self._file.name}.new")
-        entry = {
-            "generation": self.generation,
-            "token": self._items.token(self.generation),
-            "newest_key": self._newest_key,
-            "items": len(index),
-            "index": index.kind,
-            "lists_lost": self._lists_lost,
-            "sha256": index.write(fresh),
-        }
-        head = {"kind": _KIND, "format_version": _VERSION}
-        write_json(self._manifest, {**head, **entry, "before": self._entries()[:_BEFORE]})
-        replace_file(fresh, self._file)
-        for left in self._file.parent.glob(".index.*.tmp"):  # by a writer that was killed
-            left.unlink(missing_ok=True)
+        self._files.write(
+            index,
+            {
+                "generation": self.generation,
+                "token": self._items.token(self.generation),
+                "newest_key": self._newest_key,
+                "lists_lost": self._lists_lost,
+            },
+        )
         self._written, self._changed = self.generation, 0
 
     def forgettable(self) -> int:
@@ -139,17 +126,15 @@ class DerivedIndex:
         return {**settings, "effort": effort, "items": len(index), "empty_slots": index.n_dead}
 
     def load_strictly(self) -> Index | None:
-        """Read the files and nothing else; None where there are none.
+        """Read the files and nothing else; None where one is not there, so that there is no index.
 
         Raises:
             StorageError: They are damaged, or of another history of the items.
         """
-        if not self._manifest.exists() and not self._file.exists():
-            return None
         try:
             self._read()
-        except (KeyError, TypeError, ValueError) as error:
-            raise StorageError(f"{self._manifest} is damaged: {error}.") from error
+        except NotFoundError:
+            return None
         return self._index
 
     def _change(self, index: Index, gone: IntArray, generation: int) -> None:
@@ -186,7 +171,7 @@ class DerivedIndex:
             return
         builder, self._builder = self._builder, None
         if builder.error is not None:
-            _log.warning("%s: could not make the index again: %s", self._file, builder.error)
+            _log.warning("%s: could not make the index again: %s", self._folder, builder.error)
         if builder.built is not None:
             self._install(builder.built)
 
@@ -194,36 +179,23 @@ class DerivedIndex:
         try:
             self._read()
         except NotFoundError:
-            _log.debug("%s: no index yet, making it", self._file.parent)
-        except (StorageError, KeyError, TypeError, ValueError) as error:
-            _log.warning("%s: making the index again from the items: %s", self._file.parent, error)
-
-    def _entries(self) -> list[JsonDict]:
-        """What the manifest says of the newest file, and of those before it."""
-        try:
-            manifest = read_json(self._manifest, kind=_KIND, max_version=_VERSION)
-            every = [manifest, *manifest.get("before", ())]
-            # Those of before it was noted lost no lists.
-            return [{name: {"lists_lost": 0, **entry}[name] for name in _ENTRY} for entry in every]
-        except (CommonspaceError, KeyError, TypeError):
-            return []  # none, or damaged
+            _log.debug("%s: no index yet, making it", self._folder)
+        except StorageError as error:
+            _log.warning("%s: making the index again from the items: %s", self._folder, error)
 
     def _read(self) -> None:
-        manifest = read_json(self._manifest, kind=_KIND, max_version=_VERSION)
-        if not self._file.exists():
-            raise NotFoundError(f"{self._file} was deleted.")
-        digest = sha256_file(self._file)
-        named = [entry for entry in self._entries() if entry["sha256"] == digest]
-        manifest = named[0] if named else manifest
-        generation = int(manifest["generation"])
-        if manifest["token"] is None or manifest["token"] != self._items.token(generation):
-            raise StorageError(f"{self._manifest} was made from another history of the items.")
-        if digest != manifest["sha256"]:
-            check_file(self._file, str(manifest["sha256"]), restore="It is made again.")
-        index = read_index(self._file, metric="cosine")
-        if index.dim != self._items.space.dim or len(index) != manifest["items"]:
-            raise StorageError(f"{self._file} does not hold what {self._manifest.name} says.")
-        self._newest_key = int(manifest["newest_key"])
-        self._lists_lost = int(manifest.get("lists_lost", 0))
+        index, origin = self._files.read()
+        try:
+            generation, newest_key = int(origin["generation"]), int(origin["newest_key"])
+            lists_lost = int(origin["lists_lost"])
+        except (TypeError, ValueError) as error:
+            raise StorageError(f"{self._files.manifest} is damaged: {error}.") from error
+        if generation > self._items.generation():
+            raise StorageError(f"{self._files.index} is of a later state of the items.")
+        if origin["token"] is None or origin["token"] != self._items.token(generation):
+            raise StorageError(f"{self._files.index} was made from another history of the items.")
+        if index.dim != self._items.space.dim:
+            raise StorageError(f"{self._files.index} is of {index.dim} dimensions.")
         self._index, self._changed = index, 0
+        self._newest_key, self._lists_lost = newest_key, lists_lost
         self.generation = self._written = generation

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 
@@ -21,6 +22,9 @@ from commonspace.types import (
 NONE = -1
 """The key of a place without an item."""
 
+Measure = Literal["cosine", "match", "bm25", "fusion"]
+"""What scores are: cosines, probabilities of a match, of words (BM25), of words and vectors."""
+
 
 @dataclass(frozen=True, eq=False)
 class Hits:
@@ -33,16 +37,18 @@ class Hits:
 
     Attributes:
         ids: Item ids.
-        scores: Larger is better: cosine similarity; the probability of a match where that was
-            asked; BM25 for words; reciprocal ranks of words and vectors together. float32.
+        scores: Larger is better, float32.
         modalities: The modality of each item.
         payloads: The payload of each item, a dict of its own in each cell (dtype object).
+        measure: What scores are: "cosine"; "match", the probability of one; "bm25" for words;
+            "fusion" for reciprocal ranks of words and vectors together.
     """
 
     ids: StrArray
     scores: Float32Array
     modalities: StrArray
     payloads: AnyArray
+    measure: Measure = "cosine"
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -63,7 +69,9 @@ class Hits:
         ]
 
 
-def hits_of(items: Items, keys: IntArray, scores: Float32Array | FloatArray) -> Hits:
+def hits_of(
+    items: Items, keys: IntArray, scores: Float32Array | FloatArray, measure: Measure
+) -> Hits:
     """Return what keys and scores stand for; within `Items.snapshot`."""
     wanted = keys.ravel().tolist()
     described = items.describe(np.array(sorted(set(wanted)), dtype=np.int64))
@@ -79,4 +87,5 @@ def hits_of(items: Items, keys: IntArray, scores: Float32Array | FloatArray) -> 
         scores.astype(np.float32, copy=False),
         modalities.reshape(keys.shape),
         payloads.reshape(keys.shape),
+        measure,
     )

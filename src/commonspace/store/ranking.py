@@ -8,14 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, NamedTuple
+from functools import cached_property
+from typing import Any, NamedTuple, NoReturn
 
 import numpy as np
 
 from commonspace.checks import as_features, check_range, not_found
 from commonspace.errors import InputError
 from commonspace.store.engine import Engine
-from commonspace.store.hits import NONE
+from commonspace.store.hits import NONE, Measure
 from commonspace.store.matching import MatchCalibration
 from commonspace.types import BoolArray, FloatArray, IntArray
 
@@ -73,6 +74,7 @@ class Ranked(NamedTuple):
     keys: IntArray
     scores: FloatArray
     cosines: FloatArray
+    measure: Measure = "cosine"
 
     def page(self, offset: int, k: int | None) -> Ranked:
         """Ranks ``offset`` to ``offset + k``, without columns that no query fills."""
@@ -82,113 +84,137 @@ class Ranked(NamedTuple):
     def only(self, keep: BoolArray) -> Ranked:
         """Without the others."""
         scores, cosines = (np.where(keep, x, -np.inf) for x in (self.scores, self.cosines))
-        return _sorted(Ranked(np.where(keep, self.keys, NONE), scores, cosines))
+        kept = np.where(keep, self.keys, NONE)
+        return _sorted(self._replace(keys=kept, scores=scores, cosines=cosines))
 
     def _cut(self, columns: slice) -> Ranked:
-        return Ranked(self.keys[:, columns], self.scores[:, columns], self.cosines[:, columns])
+        scores, cosines = self.scores[:, columns], self.cosines[:, columns]
+        return self._replace(keys=self.keys[:, columns], scores=scores, cosines=cosines)
 
 
 class Ranker:
-    """Answers a request; within `Items.snapshot`.
+    """Answers one request; within `Items.snapshot`.
+
+    What it has to ask the engine it asks once: in a cluster each question is a round trip.
 
     Args:
         engine: What finds items.
         calibration: Reads that of the collection, if it has one.
+        vectors: The queries.
+        request: What is asked of them.
     """
 
-    def __init__(self, engine: Engine, calibration: Callable[[], MatchCalibration | None]) -> None:
-        self._engine, self._calibration = engine, calibration
-
-    def answer(self, vectors: Any, request: Request) -> Ranked:
-        """The list that is asked for."""
+    def __init__(
+        self,
+        engine: Engine,
+        calibration: Callable[[], MatchCalibration | None],
+        vectors: Any,
+        request: Request,
+    ) -> None:
         request.check()
+        self._engine, self._calibration = engine, calibration
+        self._vectors, self._request = vectors, request
+
+    def answer(self) -> Ranked:
+        """The list that is asked for."""
+        request = self._request
         if request.plain and request.k is not None:
-            return self._nearest(vectors, request, request.modality, request.k)
+            return self._nearest(self._chosen, request.k)
         if request.at_least is not None:
-            return self._at_least(vectors, request, request.at_least)
+            return self._at_least(request.at_least)
         if request.per_modality is not None:
             each = request.per_modality
-            lists = self._by_modality(vectors, request, request.offset + each)
+            lists = self._by_modality(request.offset + each)
             return _merged([part.page(request.offset, each) for part in lists])
         if request.text is not None:
-            found = self._best(vectors, request, FUSION_DEPTH)
-            found = fused([found.keys, self._lexical(request, len(found.keys))])
+            found = self._best(FUSION_DEPTH)
+            found = fused([found.keys, self._lexical(request.text, len(found.keys))])
         else:
             assert request.k is not None
-            found = self._best(vectors, request, request.offset + request.k)
+            found = self._best(request.offset + request.k)
         return found.page(request.offset, request.k)
 
-    def _best(self, vectors: Any, request: Request, depth: int) -> Ranked:
-        if self._by_match(request):
-            return _merged(self._by_modality(vectors, request, depth)).page(0, depth)
-        return self._nearest(vectors, request, request.modality, depth)
+    @cached_property
+    def _chosen(self) -> Sequence[str] | None:
+        """Item modalities that are asked for; None for all."""
+        return chosen(self._request.modality, self._engine.modality_names)
 
-    def _at_least(self, vectors: Any, request: Request, line: float) -> Ranked:
+    @cached_property
+    def _names(self) -> Sequence[str]:
+        """Item modalities that are searched."""
+        return self._engine.modality_names() if self._chosen is None else self._chosen
+
+    @cached_property
+    def _matching(self) -> MatchCalibration | None:
+        """The probabilities to rank by: where that is asked for, or where they are known."""
+        request, known = self._request, None
+        insists = bool(request.match) or request.at_least is not None
+        if request.match is False and not insists:
+            return None
+        if request.query_modality is not None:
+            known = self._calibration()
+            if known is not None and known.knows(request.query_modality, self._names):
+                return known
+        if insists:
+            self._refuse()
+        return None
+
+    def _refuse(self) -> NoReturn:
+        query = self._request.query_modality
+        if query is None:
+            raise InputError("query_modality: name what the queries are of, such as 'image'.")
+        raise InputError(
+            f"match: this collection has no calibration from {query!r} to all of "
+            f"{', '.join(map(repr, self._names))}. Learn one from validation rows with "
+            "Collection.calibrate."
+        )
+
+    def _best(self, depth: int) -> Ranked:
+        if self._matching is not None:
+            return _merged(self._by_modality(depth)).page(0, depth)
+        return self._nearest(self._chosen, depth)
+
+    def _at_least(self, line: float) -> Ranked:
         """All whose match probability is large enough: ever deeper, until the last one's is not."""
-        request = replace(request, match=True)
+        request = self._request
         most = None if request.k is None else request.offset + request.k
         depth = _FIRST_DEPTH
         while True:
             depth = depth if most is None else min(depth, most)
-            lists = self._by_modality(vectors, request, depth)
+            lists = self._by_modality(depth)
             if depth == most or all(_is_past(part, depth, line) for part in lists):
                 found = _merged(lists)
                 return found.only(found.scores >= line).page(request.offset, request.k)
             depth *= 2
 
-    def _by_match(self, request: Request) -> bool:
-        """Whether to rank by match probability: where asked, or where it is known."""
-        if request.match is False:
-            return False
-        if request.query_modality is None:
-            if request.match:
-                raise InputError("query_modality: name what the queries are of, such as 'image'.")
-            return False
-        known, names = self._calibration(), self._names(request)
-        if known is not None and known.knows(request.query_modality, names):
-            return True
-        if request.match:
-            raise InputError(
-                f"match: this collection has no calibration from {request.query_modality!r} to "
-                f"all of {', '.join(map(repr, names))}. Learn one from validation rows with "
-                "Collection.calibrate."
-            )
-        return False
-
-    def _names(self, request: Request) -> Sequence[str]:
-        """Item modalities that are searched."""
-        names = chosen(request.modality, self._engine.modality_names)
-        return self._engine.modality_names() if names is None else names
-
-    def _by_modality(self, vectors: Any, request: Request, depth: int) -> list[Ranked]:
+    def _by_modality(self, depth: int) -> list[Ranked]:
         """The best of each modality, by match probability or cosine."""
-        query = request.query_modality
-        known = self._calibration() if self._by_match(request) else None
+        query, known = self._request.query_modality, self._matching
         lists = []
-        for name in self._names(request):
-            found = self._nearest(vectors, request, name, depth)
+        for name in self._names:
+            found = self._nearest([name], depth)
             if known is not None and query is not None:
                 scores = known.probability(query, name, found.cosines)
-                found = found._replace(scores=np.where(found.keys == NONE, -np.inf, scores))
+                scores = np.where(found.keys == NONE, -np.inf, scores)
+                found = found._replace(scores=scores, measure="match")
             lists.append(found)
-        return lists or [self._nearest(vectors, request, None, depth)]  # of an empty collection
+        return lists or [self._nearest(None, depth)]  # of an empty collection
 
-    def _nearest(self, vectors: Any, request: Request, modality: Modalities, depth: int) -> Ranked:
+    def _nearest(self, names: Sequence[str] | None, depth: int) -> Ranked:
         """The nearest items by cosine."""
-        names = chosen(modality, self._engine.modality_names)
+        request = self._request
         deep = depth + len(request.without)
-        found = self._engine.nearest(vectors, deep, names, request.where)
+        found = self._engine.nearest(self._vectors, deep, names, request.where)
         nearest = Ranked(found.keys, found.scores, found.scores)
         if not request.without:
             return nearest
         return nearest.only(~np.isin(found.keys, request.without)).page(0, depth)
 
-    def _lexical(self, request: Request, n_queries: int) -> IntArray:
+    def _lexical(self, words: str, n_queries: int) -> IntArray:
         """Keys of the items that hold the words, best first, the same for every query."""
-        assert request.text is not None
-        names = chosen(request.modality, self._engine.modality_names)
-        keys, _ = self._engine.match(request.text, FUSION_DEPTH, names, request.where)
-        keys = keys[~np.isin(keys, request.without)]
+        where, without = self._request.where, self._request.without
+        keys, _ = self._engine.match(words, FUSION_DEPTH, self._chosen, where)
+        keys = keys[~np.isin(keys, without)]
         return np.broadcast_to(keys, (n_queries, len(keys)))
 
 
@@ -226,14 +252,14 @@ def fused(lists: Sequence[IntArray]) -> Ranked:
     order = np.argsort(keys, axis=1, kind="stable")
     keys, gains = np.take_along_axis(keys, order, axis=1), gains[order]
     if not keys.size:
-        return Ranked(keys, gains, gains)
+        return Ranked(keys, gains, gains, "fusion")
     # Equal keys stand together: the first takes the sum of their gains, the others fall out.
     first = np.ones(keys.shape, dtype=bool)
     first[:, 1:] = keys[:, 1:] != keys[:, :-1]
     sums = np.add.reduceat(gains.ravel(), np.flatnonzero(first))
     scores = np.zeros(keys.shape)
     scores[first] = sums
-    return Ranked(keys, scores, scores).only(first & (keys != NONE))
+    return Ranked(keys, scores, scores, "fusion").only(first & (keys != NONE))
 
 
 def _is_past(part: Ranked, depth: int, line: float) -> bool:
@@ -245,13 +271,15 @@ def _merged(lists: Sequence[Ranked]) -> Ranked:
     """One list of several, by score; what scores the same goes by its cosine."""
     keys = np.concatenate([part.keys for part in lists], axis=1)
     scores = np.concatenate([part.scores for part in lists], axis=1)
-    return _sorted(Ranked(keys, scores, np.concatenate([part.cosines for part in lists], axis=1)))
+    cosines = np.concatenate([part.cosines for part in lists], axis=1)
+    return _sorted(Ranked(keys, scores, cosines, lists[0].measure))
 
 
 def _sorted(found: Ranked) -> Ranked:
     order = np.lexsort((found.keys, -found.cosines, -found.scores), axis=-1)
     scores, cosines = (np.take_along_axis(x, order, 1) for x in (found.scores, found.cosines))
-    return Ranked(np.take_along_axis(found.keys, order, 1), scores, cosines)
+    keys = np.take_along_axis(found.keys, order, 1)
+    return found._replace(keys=keys, scores=scores, cosines=cosines)
 
 
 def blend(vectors: Any, weights: Sequence[float] | None = None) -> FloatArray:

@@ -135,7 +135,7 @@ class Searched(Maintained):
         with self._reading():
             names = chosen(modality, self._engine.modality_names)
             keys, scores = self._engine.match(words, limit, names, where)
-            return hits_of(self._items, keys[None], scores[None])
+            return hits_of(self._items, keys[None], scores[None], "bm25")
 
     def vectors(self, ids: Iterable[Any], modality: str) -> Float32Array:
         """Return stored vectors in the order asked, shape (n, dim), equal to the bit.
@@ -193,5 +193,5 @@ class Searched(Maintained):
         return [known[name] for name in names]
 
     def _ranked(self, vectors: Any, request: Request) -> Hits:
-        found = Ranker(self._engine, self._calibration).answer(vectors, request)
-        return hits_of(self._items, found.keys, found.scores)
+        found = Ranker(self._engine, self._calibration, vectors, request).answer()
+        return hits_of(self._items, found.keys, found.scores, found.measure)

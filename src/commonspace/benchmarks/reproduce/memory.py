@@ -8,7 +8,6 @@ import os
 import threading
 from functools import cache
 from pathlib import Path
-from types import TracebackType
 from typing import Self
 
 from commonspace.data import make_dataset
@@ -53,12 +52,7 @@ class PeakMemory:
         self._watch.start()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._done.set()
         self._watch.join()
         self._peak = max(self._peak, _resident(os.getpid()))

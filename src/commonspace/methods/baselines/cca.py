@@ -17,18 +17,14 @@ from typing import ClassVar
 
 import numpy as np
 
-from commonspace.checks import check_range, require
+from commonspace.checks import require
 from commonspace.data import Dataset
-from commonspace.methods.baselines.pairing import Pairing
-from commonspace.methods.baselines.projection import (
-    PairedProjectionMethod,
-    projections,
-    weighted,
-)
+from commonspace.methods.baselines.mcca import MCCA
+from commonspace.methods.baselines.projection import projections, weighted
 from commonspace.types import AnyArray, FloatArray
 
 
-class CCA(PairedProjectionMethod):
+class CCA(MCCA):
     """Directions of two modalities whose projections correlate most [1, 2], solved by cca-zoo.
 
     ``max aᵀ Σ_xy b`` with ``aᵀ ((1−c) Σ_xx + c I) a = 1``, and the same for b, of standardised
@@ -58,28 +54,6 @@ class CCA(PairedProjectionMethod):
     """
 
     max_modalities: ClassVar[int | None] = 2
-
-    def __init__(
-        self,
-        *,
-        dim: int = 32,
-        c: float = 0.3,
-        power: float = 2.0,
-        standardize: bool = True,
-        pairing: Pairing = "items",
-        random_state: int = 0,
-    ) -> None:
-        self.dim = dim
-        self.c = c
-        self.power = power
-        self.standardize = standardize
-        self.pairing = pairing
-        self.random_state = random_state
-
-    def _check_arguments(self) -> None:
-        super()._check_arguments()
-        check_range("c", self.c, low=0, high=1)
-        check_range("power", self.power, low=0)
 
     def _solve(self, train: Dataset) -> dict[str, dict[str, AnyArray]]:
         linear = require("cca_zoo.linear", extra="baselines", what=type(self).__name__)

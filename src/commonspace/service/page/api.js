@@ -52,6 +52,7 @@ export async function postFiles(path, content, files, signal) {
 }
 
 // Where an <img> or <audio> finds the file of an item: it cannot send a key, so a blob if there is one.
+// The blob is given back with the element, see `fill`; who shows it nowhere has to give it back.
 export async function mediaUrl(item, collection, { thumbnail = false, size } = {}) {
   const path = thumbnail ? "v1/items/thumbnail" : "v1/items/media";
   const url = `${path}?${query({ id: item.id, modality: item.modality, collection, size })}`;

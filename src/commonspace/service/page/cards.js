@@ -1,7 +1,7 @@
 // One item as a card: its picture, sound, film or text, what it is, and how near.
 
 import { mediaUrl } from "./api.js";
-import { el, number } from "./dom.js";
+import { el, fill, number } from "./dom.js";
 
 const KINDS = {
   image: /\.(png|jpe?g|gif|bmp|webp)$/i,
@@ -76,7 +76,8 @@ function medium(item, kind, collection) {
   whenNear(frame, async () => {
     try {
       const url = await mediaUrl(item, collection, kind === "image" ? { thumbnail: true, size: 320 } : {});
-      frame.replaceChildren(MAKERS[kind](url, item, frame));
+      if (frame.isConnected) fill(frame, MAKERS[kind](url, item, frame));
+      else URL.revokeObjectURL(url);
     } catch {
       gone(frame, kind);
     }
@@ -84,7 +85,7 @@ function medium(item, kind, collection) {
   return frame;
 }
 
-const gone = (frame, kind) => frame.replaceChildren(el("p", { class: "nothing" }, `This ${NAMES[kind]} cannot be shown.`));
+const gone = (frame, kind) => fill(frame, el("p", { class: "nothing" }, `This ${NAMES[kind]} cannot be shown.`));
 const NAMES = { image: "picture", audio: "sound", video: "film" };
 const failing = (frame, kind) => ({ error: () => gone(frame, kind) });
 const MAKERS = {
@@ -105,10 +106,10 @@ function larger({ target }) {
 // The picture of a card that says what it shows needs no second name.
 const altOf = (item) => (isText(item.payload.text) ? "" : `Picture ${item.id}`);
 
-function scoreLine({ text, aside, share, title }) {
+function scoreLine({ text, share, title }) {
   const bar = el("span", { class: "bar-full", "aria-hidden": "true" }, el("span", { class: "bar-part" }));
   bar.firstChild.style.width = `${Math.round(100 * Math.min(1, Math.max(0, share)))}%`;
-  return el("p", { class: "score", title }, el("span", {}, text, aside && el("span", { class: "soft" }, el("span", { class: "hidden" }, ", similarity "), aside)), bar);
+  return el("p", { class: "score", title }, el("span", {}, text), bar);
 }
 
 function classes(payload) {

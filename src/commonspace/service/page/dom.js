@@ -18,7 +18,11 @@ export function el(tag, attributes = {}, ...children) {
 
 const PROPERTIES = { textContent: 1, checked: 1, value: 1, disabled: 1, hidden: 1, selected: 1 };
 
-export const fill = (parent, ...children) => parent.replaceChildren(...children.flat(Infinity).filter(Boolean));
+// What goes gives back the files that it showed: the browser keeps them as long as they have an address.
+export function fill(parent, ...children) {
+  for (const shown of parent.querySelectorAll('[src^="blob:"]')) URL.revokeObjectURL(shown.src);
+  parent.replaceChildren(...children.flat(Infinity).filter(Boolean));
+}
 
 export const number = (value, digits = 2) =>
   Number.isFinite(value) ? value.toLocaleString("en", { maximumFractionDigits: digits }) : "–";

@@ -133,7 +133,7 @@ function parts() {
 
 function chip(name, kind, remove, item, file) {
   const label = el("span", { class: "chip-name", dir: "auto" }, name);
-  const made = el("li", { class: "chip" }, preview(file), label, el("span", { class: "soft" }, kind),
+  const made = el("li", { class: "chip" }, ...preview(file), label, el("span", { class: "soft" }, kind),
     el("button", { type: "button", "aria-label": `Remove ${name}`, on: { click: () => { remove(); $("text").focus(); } } }, "×"));
   if (item) search.itemOf(now.about, item.id, item.modality).then((found) => { label.textContent = `like “${search.nameOf(found)}”`; }).catch(() => {});
   return made;
@@ -143,9 +143,10 @@ function preview(file) {
   const kind = file && search.fileKind(file);
   if (kind === "image") {
     const src = URL.createObjectURL(file);
-    return el("img", { src, alt: "", on: { load: () => URL.revokeObjectURL(src), error: (event) => event.target.remove() } });
+    const done = () => URL.revokeObjectURL(src);
+    return [el("img", { src, alt: "", on: { load: done, error: ({ target }) => { done(); target.remove(); } } })];
   }
-  if (kind !== "audio") return null;
+  if (kind !== "audio") return [];
   const sound = el("audio", { src: URL.createObjectURL(file) });
   const button = el("button", { type: "button", "aria-label": `Play ${file.name}`, on: { click: () => (sound.paused ? sound.play().catch(stop) : stop()) } }, "▶");
   function stop() { // what the browser cannot play stays a query all the same
@@ -155,7 +156,7 @@ function preview(file) {
   }
   sound.addEventListener("playing", () => { button.textContent = "■"; });
   sound.addEventListener("ended", stop);
-  return button;
+  return [button, sound];
 }
 
 // A file of text is read here, and searched by as if it had been typed.

@@ -8,7 +8,8 @@ import { itemOf } from "./search.js";
 const COLOURS = 10; // of which the last is for all further classes
 const SHAPES = ["circle", "square", "triangle", "diamond", "cross", "star"];
 const PROJECTIONS = { pca: "PCA", tsne: "t-SNE", umap: "UMAP" };
-const view = { map: null, about: null, scale: 1, x: 0, y: 0, at: -1, off: new Set(), colour: "class", onLike: null };
+// `items` are those that were pointed at.
+const view = { map: null, about: null, scale: 1, x: 0, y: 0, at: -1, off: new Set(), items: new Map(), colour: "class", onLike: null };
 
 export async function show(about, load, onLike) {
   Object.assign(view, { about, onLike });
@@ -24,7 +25,7 @@ export async function show(about, load, onLike) {
 }
 
 function begin(map) {
-  Object.assign(view, { map, scale: 1, x: 0, y: 0, at: -1, off: new Set() });
+  Object.assign(view, { map, scale: 1, x: 0, y: 0, at: -1, off: new Set(), items: new Map() });
   const { ids, class_names: names, modalities } = map.points;
   const kept = map.kept_variance === null ? "" : ` keeping ${number(100 * map.kept_variance, 0)} % of the variance`;
   $("map-about").textContent = `${number(ids.length, 0)} of ${number(map.items, 0)} items, ${PROJECTIONS[map.projection] ?? map.projection}${kept}`;
@@ -187,16 +188,15 @@ function putTip(at, tip) {
   tip.style.top = `${above < 0 ? y + 14 : above}px`; // never on the point itself
 }
 
-const pictures = new Map();
 async function tipPicture(at, tip) {
-  if (!pictures.has(at)) {
-    const item = await itemOf(view.about, view.map.points.ids[at], kindOf(at));
-    pictures.set(at, contentOf(item.payload).kind === "image" ? await mediaUrl(item, view.about.name, { thumbnail: true, size: 96 }) : null);
-  }
-  const src = pictures.get(at);
-  if (!src || view.at !== at || tip.hidden) return;
-  tip.prepend(el("img", { src, alt: "" }));
-  putTip(at, tip);
+  const { about, items, map } = view;
+  if (!items.has(at)) items.set(at, await itemOf(about, map.points.ids[at], map.points.modalities[at]));
+  if (contentOf(items.get(at).payload).kind !== "image") return;
+  const src = await mediaUrl(items.get(at), about.name, { thumbnail: true, size: 96 });
+  if (view.map === map && view.at === at && !tip.hidden && !tip.querySelector("img")) {
+    tip.prepend(el("img", { src, alt: "" }));
+    putTip(at, tip);
+  } else URL.revokeObjectURL(src);
 }
 
 async function pick(at) {

@@ -10,15 +10,6 @@ let running = null;
 
 export const isEmpty = (query) => !query.text && !query.items.length && !query.files.length;
 
-// The modality that a query is of, if it is of one: match probabilities are of pairs of modalities.
-function asked(query, about) {
-  if (query.how === "words" || query.items.length + query.files.length + (query.text ? 1 : 0) !== 1) return null;
-  if (query.items.length) return query.items[0].modality;
-  const kind = query.files.length ? fileKind(query.files[0]) : "text";
-  const reader = query.files.length ? query.fileReader : query.reader;
-  return reader ?? (about.readers[kind]?.length === 1 ? about.readers[kind][0] : null);
-}
-
 const MODELS = /\.(obj|off|ply|stl)$/i; // browsers know no type of these
 
 export function fileKind(file) {
@@ -59,25 +50,19 @@ function show(answer, query, about, { onLike, offset, milliseconds }) {
   const hits = answer.hits[0].filter((hit) => !asks.has(key(hit.id, hit.modality))); // nobody looks for what they hold
   const best = offset ? show.best : hits[0]?.score ?? 0;
   show.best = best;
-  const context = { how: query.how, asked: asked(query, about), curves: about.curves, best };
+  const context = { measure: answer.measure, best };
   const cards = hits.map((hit) =>
     el("li", {}, card(hit, { collection: about.name, media: about.media, score: describe(hit, context), onLike })));
   if (offset) $("results").append(...cards);
   else fill($("results"), cards);
   const n = $("results").children.length;
-  $("status").textContent = n ? `${n} ${n === 1 ? "item" : "items"}${answer.next_offset ? ", more below" : ""} · ${number(milliseconds, 0)} ms${order(hits, context)}` : "Nothing found. Try other words, or fewer filters.";
+  $("status").textContent = n ? `${n} ${n === 1 ? "item" : "items"}${answer.next_offset ? ", more below" : ""} · ${number(milliseconds, 0)} ms` : "Nothing found. Try other words, or fewer filters.";
   $("more").hidden = answer.next_offset === null;
   $("more").onclick = async () => {
     await run(query, about, { onLike, offset: answer.next_offset });
     cards.at(-1)?.nextElementSibling?.querySelector("button")?.focus();
   };
   $("results-title").textContent = "Results";
-}
-
-// Probabilities of several modalities do not rank as similarities do: say what the order is.
-function order(hits, { asked: own, curves, how }) {
-  const mixed = own !== null && curves.length > 0 && new Set(hits.map((hit) => hit.modality)).size > 1;
-  return how === "meaning" && mixed ? " · sorted by similarity" : "";
 }
 
 // Something to begin with: items spread over the map.
