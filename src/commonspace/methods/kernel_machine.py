@@ -3,11 +3,9 @@
 The class labels are regressed on the Gaussian kernel between rows and landmarks. The strength of
 the ridge and the temperature are those of the smallest leave-one-out error, which least squares
 gives in closed form: so rows that teach also validate. `TAUGHT` rows at most teach, and `JUDGED`
-of them at most validate; both are all rows where there are no more than landmarks.
-
-Of more rows than landmarks those validate that are no landmarks, if they are enough to choose by:
-leaving a landmark out of the regression does not take it out of the landmarks, so its error tends
-to be smaller than that of a new row, the more so under a strong ridge.
+of them at most validate, of those that are no landmarks: leaving a landmark out of the regression
+does not take it out of the landmarks, so its error tends to be smaller than that of a new row, the
+more so under a strong ridge. Where all rows or nearly all are landmarks, all of them validate.
 
 References:
     [1] Williams, Seeger. Using the Nyström Method to Speed Up Kernel Machines. NIPS 2000.
@@ -31,7 +29,7 @@ from commonspace.types import FloatArray, IntArray
 
 TAUGHT = 8192  # rows are enough for the weights of a thousand landmarks
 JUDGED = 1024  # rows are enough to choose a ridge by
-FEWEST_JUDGED = 256  # rows that are no landmarks, else landmarks validate too
+FEWEST_JUDGED = 256  # rows that are no landmarks; of fewer, all rows validate
 BLOCK = 1024  # rows whose features are held at once
 RIDGES = tuple(10.0 ** (k / 2) for k in range(6, -7, -1))  # the largest first: it wins a tie
 NEGLIGIBLE = 1e-6  # eigenvalue against the first: rounding of float32 kernels
@@ -72,10 +70,10 @@ def solve_kernel_machine(
 
 
 def _to_judge_by(n: int, n_landmarks: int) -> IntArray:
-    """Rows that are no landmarks, where they are enough."""
+    """Rows that are no landmarks, where they are enough, else all."""
     others = np.setdiff1d(np.arange(n), evenly(n, n_landmarks))
     if len(others) < FEWEST_JUDGED:
-        return evenly(n, JUDGED)
+        return np.arange(n)
     rows: IntArray = others[evenly(len(others), JUDGED)]
     return rows
 
