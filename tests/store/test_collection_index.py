@@ -419,7 +419,6 @@ def check(col: Collection, model: dict[Any, Any]) -> None:
 WRITER = """
 import sys, numpy as np
 from commonspace.store.collection import Collection
-from commonspace.store.copying import check_collection
 folder, seed = sys.argv[1], int(sys.argv[2])
 rng = np.random.default_rng(seed)
 col = Collection.open(folder)

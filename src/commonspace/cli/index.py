@@ -31,6 +31,7 @@ from commonspace.cli.output import print_json, print_line, print_table, progress
 
 if TYPE_CHECKING:
     from commonspace.data import Dataset, Splits
+    from commonspace.encoders import EncodeRun
     from commonspace.methods.base import Method
     from commonspace.store.collection import Collection
     from commonspace.types import JsonDict
@@ -170,7 +171,7 @@ def index(
             collection.create_index(name)
         renewed = _renewed(collection, fitted, splits, batch) if restale else {}
         if held_back is not None:
-            _calibrate(collection, fitted, held_back)
+            _calibrate(collection, fitted, held_back, run)
         collection.flush()
         result: JsonDict = {
             "collection": collection.place,
@@ -188,11 +189,15 @@ def index(
     print_json(result) if json else _show(result)
 
 
-def _calibrate(collection: Collection, model: Method, held_back: Dataset) -> None:
+def _calibrate(collection: Collection, model: Method, held_back: Dataset, run: EncodeRun) -> None:
+    from dataclasses import replace
+
     from commonspace.store.matching import MatchCalibration
     from commonspace.store.pipelines import model_inputs
 
-    collection.calibrate(MatchCalibration.fit(model, model_inputs(model, held_back)))
+    apart = replace(run, broken=[], progress=None)  # what is left out here was not indexed
+    held_back = model_inputs(model, held_back, run=apart)
+    collection.calibrate(MatchCalibration.fit(model, held_back))
 
 
 def _show(result: JsonDict) -> None:

@@ -12,6 +12,7 @@ from zlib import crc32
 import numpy as np
 
 from commonspace.errors import NotFoundError, StorageError
+from commonspace.index import Index
 from commonspace.store.derived import DerivedIndex
 from commonspace.store.index_files import INDEX_FILES
 from commonspace.store.inputs import TRUTH
@@ -53,8 +54,9 @@ def copy_collection(folder: Path, items: ItemTable, target: Path) -> None:
 def check_collection(folder: str | Path) -> list[str]:
     """Look for everything that can be wrong with a collection, without changing it.
 
-    Reads all of it: SQLite's own check of the file, the checksum of every vector, that items and
-    vectors belong together, and the index files against their SHA-256 and against the items.
+    Reads all of it: SQLite's own check of the file, the checksum of every vector, id and
+    payload, that items and vectors belong together, and the index files against their SHA-256 and
+    against the items.
 
     Returns:
         One sentence a problem; none if all is well.
@@ -137,13 +139,21 @@ def _name(path: Path, key: int) -> str:
     return f"key {key}" if row is None else f"item {row[0]!r} of modality {row[1]!r}"
 
 
+def _loaded(derived: DerivedIndex) -> Index | None:
+    """The index of the files; read twice before they are wrong: a writer may move on meanwhile."""
+    try:
+        return derived.load_strictly()
+    except StorageError:
+        return derived.load_strictly()
+
+
 def _wrong_in_index(folder: Path) -> Iterator[str]:
     items = ItemTable(folder / TRUTH, read_only=True)
     try:
         wish = IndexWish.restored(items.meta("index"), items.meta("quantizer"))
         derived = DerivedIndex(folder, items, wish)
         # Before the snapshot, which is then not older than files that a writer replaces meanwhile.
-        if derived.load_strictly() is None:
+        if _loaded(derived) is None:
             return
         with items.snapshot():
             found, expected = derived.current().keys, items.keys()

@@ -188,9 +188,9 @@ class DerivedIndex:
         try:
             generation, newest_key = int(origin["generation"]), int(origin["newest_key"])
             lists_lost = int(origin["lists_lost"])
-        except (TypeError, ValueError) as error:
+        except (TypeError, ValueError, OverflowError) as error:
             raise StorageError(f"{self._files.manifest} is damaged: {error}.") from error
-        if generation > self._items.generation():
+        if not 0 <= generation <= self._items.generation():
             raise StorageError(f"{self._files.index} is of a later state of the items.")
         if origin["token"] is None or origin["token"] != self._items.token(generation):
             raise StorageError(f"{self._files.index} was made from another history of the items.")

@@ -198,7 +198,10 @@ class Ranker:
                 scores = np.where(found.keys == NONE, -np.inf, scores)
                 found = found._replace(scores=scores, measure="match")
             lists.append(found)
-        return lists or [self._nearest(None, depth)]  # of an empty collection
+        if lists:
+            return lists
+        empty: Measure = "cosine" if known is None or query is None else "match"
+        return [self._nearest(None, depth)._replace(measure=empty)]
 
     def _nearest(self, names: Sequence[str] | None, depth: int) -> Ranked:
         """The nearest items by cosine."""
