@@ -1,11 +1,12 @@
 """How the kernel machine of SDML's default recipe is solved for: regression with landmarks.
 
-The class labels are regressed on the Gaussian kernel between rows and landmarks. The strength of
-the ridge and the temperature are those of the smallest leave-one-out error, which least squares
-gives in closed form: so rows that teach also validate. `TAUGHT` rows at most teach, and `JUDGED`
-of them at most validate, of those that are no landmarks: leaving a landmark out of the regression
-does not take it out of the landmarks, so its error tends to be smaller than that of a new row, the
-more so under a strong ridge. Where all rows or nearly all are landmarks, all of them validate.
+The class labels are regressed on the Gaussian kernel between rows and landmarks. The scale of the
+features, the strength of the ridge and the temperature are those of the smallest leave-one-out
+error, which least squares gives in closed form: so rows that teach also validate. `TAUGHT` rows at
+most teach, and `JUDGED` of them at most validate, of those that are no landmarks: leaving a
+landmark out of the regression does not take it out of the landmarks, so its error tends to be
+smaller than that of a new row, the more so under a strong ridge. Where all rows or nearly all are
+landmarks, all of them validate.
 
 References:
     [1] Williams, Seeger. Using the Nyström Method to Speed Up Kernel Machines. NIPS 2000.
@@ -15,6 +16,7 @@ References:
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -25,6 +27,7 @@ from commonspace.methods.calibration import fit_temperature
 from commonspace.methods.jobs import evenly
 from commonspace.networks import KernelMachine
 from commonspace.networks.kernel import likeness, logits_of, squared_distances
+from commonspace.training.loop import is_clearly_worse
 from commonspace.types import FloatArray, IntArray
 
 TAUGHT = 8192  # rows are enough for the weights of a thousand landmarks
@@ -36,10 +39,22 @@ NEGLIGIBLE = 1e-6  # eigenvalue against the first: rounding of float32 kernels
 SAME = 1e-5  # squared distance against the largest squared norm: rounding of equal float32 rows
 
 
+class _Solution(NamedTuple):
+    """A machine as arrays, and the leave-one-out scores of the rows that it was judged by."""
+
+    scale: Tensor
+    landmarks: Tensor
+    gamma: float
+    weights: FloatArray
+    intercept: FloatArray
+    left_out: FloatArray
+
+
 def solve_kernel_machine(
     machine: KernelMachine,
     features: Callable[[IntArray], Tensor],
     labels_NC: sparse.csr_array,
+    spread_D: Tensor | None = None,
 ) -> None:
     """Set what a machine has learned from labelled rows.
 
@@ -48,25 +63,52 @@ def solve_kernel_machine(
         features: Returns standardised features of some of the rows, which are `TAUGHT` or fewer;
             asked for `BLOCK` rows at a time, or for as many as there are landmarks.
         labels_NC: Label weights; of one class a row they are scaled to sum 1.
+        spread_D: Of each feature before it was standardised. It is the second scale that is tried:
+            features of one unit, as those of an embedding, may be better left as loud as they were.
+            It is taken where the error of all alike is larger by more than a standard error.
     """
     y_NC = labels_NC.astype(np.float64)
     if not machine.several:
         y_NC = sparse.csr_array(sparse.diags_array(1 / y_NC.sum(axis=1)) @ y_NC)
-    n, n_landmarks = y_NC.shape[0], len(machine.landmarks)
-    landmarks_LD = features(evenly(n, n_landmarks))
+    judged = _to_judge_by(y_NC.shape[0], len(machine.landmarks))
+    known_MC = y_NC[judged].toarray()
+    found = [_solved(machine, features, y_NC, judged, s_D) for s_D in _scales(machine, spread_D)]
+    losses = [np.square(one.left_out - known_MC).sum(axis=1) for one in found]
+    best = found[-1] if is_clearly_worse(losses[0], losses[-1]) else found[0]
+    machine.scale.copy_(best.scale)
+    machine.landmarks.copy_(best.landmarks)
+    machine.gamma.fill_(best.gamma)
+    machine.weights.copy_(torch.from_numpy(best.weights))
+    machine.intercept.copy_(torch.from_numpy(best.intercept))
+    logits = logits_of(torch.from_numpy(best.left_out), several=machine.several).numpy()
+    machine.temperature.fill_(fit_temperature(logits, known_MC, several=machine.several))
+
+
+def _scales(machine: KernelMachine, spread_D: Tensor | None) -> list[Tensor]:
+    """All features alike, and, where that differs, as loud as they were, with mean square 1."""
+    alike_D = torch.ones_like(machine.scale)
+    if spread_D is None or not spread_D.any():
+        return [alike_D]
+    spread_D = spread_D.double() / spread_D.max()
+    loud_D = (spread_D / spread_D.square().mean().sqrt()).float()
+    return [alike_D] if torch.allclose(loud_D, alike_D, rtol=1e-3) else [alike_D, loud_D]
+
+
+def _solved(
+    machine: KernelMachine,
+    features: Callable[[IntArray], Tensor],
+    y_NC: sparse.csr_array,
+    judged: IntArray,
+    scale_D: Tensor,
+) -> _Solution:
+    n = y_NC.shape[0]
+    landmarks_LD = scale_D * features(evenly(n, len(machine.landmarks)))
     gamma = _gamma(landmarks_LD)
     phi_LF = _coordinates(likeness(landmarks_LD, landmarks_LD, gamma).double().numpy())
     blocks = np.array_split(np.arange(n), -(-n // BLOCK))
-    k_NL = torch.cat([likeness(features(rows), landmarks_LD, gamma) for rows in blocks])
-    judged = _to_judge_by(n, n_landmarks)
-    w_FC, b_C, loo_MC = _regression(k_NL.double().numpy() @ phi_LF, y_NC, judged)
-    machine.landmarks.copy_(landmarks_LD)
-    machine.gamma.fill_(gamma)
-    machine.weights.copy_(torch.from_numpy(phi_LF @ w_FC))
-    machine.intercept.copy_(torch.from_numpy(b_C))
-    logits = logits_of(torch.from_numpy(loo_MC), several=machine.several).numpy()
-    known = y_NC[judged].toarray()
-    machine.temperature.fill_(fit_temperature(logits, known, several=machine.several))
+    k_NL = torch.cat([likeness(scale_D * features(rows), landmarks_LD, gamma) for rows in blocks])
+    w_FC, b_C, left_out_MC = _regression(k_NL.double().numpy() @ phi_LF, y_NC, judged)
+    return _Solution(scale_D, landmarks_LD, gamma, phi_LF @ w_FC, b_C, left_out_MC)
 
 
 def _to_judge_by(n: int, n_landmarks: int) -> IntArray:

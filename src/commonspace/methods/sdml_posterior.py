@@ -109,7 +109,9 @@ class PosteriorPart:
         def scaled(some: IntArray) -> Tensor:
             return self.encoder.standardized(as_tensor(self.x[rows[some]]))
 
-        solve_kernel_machine(kernel, scaled, self.labels[rows])
+        shrunk = self.encoder.inputs.scale
+        spread = torch.where(shrunk > 0, 1 / shrunk, torch.zeros(()))
+        solve_kernel_machine(kernel, scaled, self.labels[rows], spread)
 
     def _validation(self) -> Iterator[tuple[str, FloatArray, FloatArray]]:
         """Of each expert: its key, and logits and labels of its validation rows."""
