@@ -177,3 +177,33 @@ def test_rows_are_evenly_spread():
     np.testing.assert_array_equal(evenly(5, 9), np.arange(5))
     np.testing.assert_array_equal(evenly(9, 3), [0, 4, 8])
     np.testing.assert_array_equal(evenly(1, 3), [0])
+
+
+@pytest.mark.parametrize("several", [False, True])
+@pytest.mark.parametrize("loud", ["what tells", "noise"])
+def test_features_stay_as_loud_as_they_were_where_that_helps(loud, several):
+    """Four features tell the classes, twenty do not; either kind had the larger spread."""
+    x, y = problem(200, several=several)
+    rng = np.random.default_rng(1)
+    x = np.column_stack([x / x.std(axis=0), rng.normal(size=(200, 20))]).astype(np.float32)
+    tells, noise = (3.0, 0.3) if loud == "what tells" else (0.3, 3.0)
+    spread = torch.tensor([tells] * 4 + [noise] * 20)
+    machine = KernelMachine(200, 24, y.shape[1], several=several)
+    rows = torch.from_numpy(x)
+    solve_kernel_machine(machine, lambda some: rows[some], sparse.csr_array(y), spread)
+    expected = spread / spread.square().mean().sqrt() if loud == "what tells" else torch.ones(24)
+    torch.testing.assert_close(machine.scale, expected)
+    by_hand = solved(x * expected.numpy(), y, several=several)
+    new = torch.from_numpy(rng.normal(size=(9, 24)).astype(np.float32))
+    torch.testing.assert_close(machine(new), by_hand(new * expected), atol=1e-5, rtol=1e-4)
+
+
+def test_a_machine_of_before_there_was_a_scale_has_every_feature_alike():
+    x, y = problem(several=False)
+    machine = solved(x, y)
+    state = {key: value for key, value in machine.state_dict().items() if key != "scale"}
+    again = KernelMachine(len(x), x.shape[1], y.shape[1], several=False)
+    again.scale.fill_(7)
+    again.load_state_dict(state)
+    assert (again.scale == 1).all()
+    np.testing.assert_array_equal(again(torch.from_numpy(x)), machine(torch.from_numpy(x)))
