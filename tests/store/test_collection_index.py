@@ -300,6 +300,26 @@ def test_a_check_beside_a_writer_finds_no_damage(tmp_path: Path, monkeypatch, st
         assert getattr(at, step) is original, "the writer never came between"
 
 
+def test_a_check_finds_no_damage_where_the_log_is_cut_behind_it(tmp_path: Path, monkeypatch):
+    """The writer moves on, and forgets what it did, between the check's index and its items."""
+    monkeypatch.setattr(items, "_LOG_ROWS", 0)
+    original = index_files.IndexFiles.read
+    with filled(tmp_path / "col") as writer:
+        writer.flush()
+
+        def publish_after(self: Any) -> Any:
+            monkeypatch.setattr(index_files.IndexFiles, "read", original)
+            found = original(self)
+            for seed in (1, 2):
+                writer.add(range(60), vectors(60, seed=seed), modality="text")
+                writer.flush()
+            return found
+
+        monkeypatch.setattr(index_files.IndexFiles, "read", publish_after)
+        assert check_collection(writer.folder) == []
+        assert index_files.IndexFiles.read is original, "the writer never came between"
+
+
 def test_a_reader_keeps_the_file_that_it_has_open(tmp_path: Path):
     """Rows are a map of the file, which may be replaced and deleted, as the page says."""
     with filled(tmp_path / "col") as col, filled(tmp_path / "other", 30) as other:
