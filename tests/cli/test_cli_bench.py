@@ -11,7 +11,7 @@ from scipy.stats import ttest_1samp
 
 from commonspace.benchmarks import ablation, cells, contestants, sequential, train
 from commonspace.benchmarks.sequential_tests import t_interval
-from commonspace.data import make_dataset
+from commonspace.data import Dataset, Splits, make_dataset
 from commonspace.methods import SDML, sdml_job, sdml_posterior
 from commonspace.networks import posterior
 
@@ -122,10 +122,18 @@ def test_recipe_names_what_it_does_not_know(arguments, word, tmp_path):
 
 @pytest.fixture
 def tiny_ablation(monkeypatch, tmp_path):
-    """A problem that nothing solves, so that every part of a recipe shows."""
-    make_dataset(n_items=120, n_classes=4, dims={"image": 8, "text": 6}, noise=2.0).save(
-        tmp_path / "tiny"
-    )
+    """A problem that nothing solves, so that every part of a recipe shows.
+
+    Of each modality most features are faint and say nothing: they are better left so.
+    """
+    data = make_dataset(n_items=120, n_classes=4, dims={"image": 8, "text": 6}, noise=2.0)
+    rng = np.random.default_rng(0)
+    parts = {}
+    for split, part in data.items():
+        faint = rng.normal(size=(len(part["image"].x), 40)) / 20
+        x = {name: np.column_stack([modality.x, faint]) for name, modality in part.items()}
+        parts[split] = Dataset.from_arrays(x, labels=part["image"].labels)
+    Splits(parts).save(tmp_path / "tiny")
     small = {"dim": 64, "hidden": (8,), "effort": 0.1, "learning_rate": 0.03, "members": 1}
     monkeypatch.setitem(ablation.PRESETS, "SDML.fast", lambda **more: SDML(**{**small, **more}))
     return tmp_path / "tiny"

@@ -11,7 +11,7 @@ from sklearn.metrics.pairwise import rbf_kernel
 
 from commonspace.methods.calibration import fit_temperature
 from commonspace.methods.jobs import evenly
-from commonspace.methods.kernel_machine import RIDGES, solve_kernel_machine
+from commonspace.methods.kernel_machine import RIDGES, loudness, solve_kernel_machine
 from commonspace.networks import KernelMachine
 from commonspace.networks.kernel import LEAST, SHARPNESS
 
@@ -183,27 +183,33 @@ def test_rows_are_evenly_spread():
 @pytest.mark.parametrize("loud", ["what tells", "noise"])
 def test_features_stay_as_loud_as_they_were_where_that_helps(loud, several):
     """Four features tell the classes, twenty do not; either kind had the larger spread."""
-    x, y = problem(200, several=several)
+    x, y = problem(400, several=several)
     rng = np.random.default_rng(1)
-    x = np.column_stack([x / x.std(axis=0), rng.normal(size=(200, 20))]).astype(np.float32)
+    x = np.column_stack([x / x.std(axis=0), rng.normal(size=(400, 20))]).astype(np.float32)
     tells, noise = (3.0, 0.3) if loud == "what tells" else (0.3, 3.0)
     spread = torch.tensor([tells] * 4 + [noise] * 20)
-    machine = KernelMachine(200, 24, y.shape[1], several=several)
-    rows = torch.from_numpy(x)
-    solve_kernel_machine(machine, lambda some: rows[some], sparse.csr_array(y), spread)
+    rows, labels = torch.from_numpy(x), sparse.csr_array(y)
+    found = loudness(lambda some: rows[some], labels, spread, several=several)
     expected = spread / spread.square().mean().sqrt() if loud == "what tells" else torch.ones(24)
-    torch.testing.assert_close(machine.scale, expected)
-    by_hand = solved(x * expected.numpy(), y, several=several)
-    new = torch.from_numpy(rng.normal(size=(9, 24)).astype(np.float32))
-    torch.testing.assert_close(machine(new), by_hand(new * expected), atol=1e-5, rtol=1e-4)
+    torch.testing.assert_close(found, expected)
 
 
-def test_a_machine_of_before_there_was_a_scale_has_every_feature_alike():
-    x, y = problem(several=False)
-    machine = solved(x, y)
-    state = {key: value for key, value in machine.state_dict().items() if key != "scale"}
-    again = KernelMachine(len(x), x.shape[1], y.shape[1], several=False)
-    again.scale.fill_(7)
-    again.load_state_dict(state)
-    assert (again.scale == 1).all()
-    np.testing.assert_array_equal(again(torch.from_numpy(x)), machine(torch.from_numpy(x)))
+def test_loudness_is_left_alone_where_it_is_not_told_apart():
+    """Features of one spread, constant ones, and labels that no feature tells anything of."""
+    rng = np.random.default_rng(2)
+    rows, y = torch.from_numpy(rng.normal(size=(300, 6)).astype(np.float32)), np.eye(3)
+    labels = sparse.csr_array(y[rng.integers(3, size=300)])
+
+    def found(spread):
+        return loudness(lambda some: rows[some], labels, torch.tensor(spread), several=False)
+
+    for spread in ([2.0] * 6, [0.0] * 6, [3.0, 3.0, 3.0, 1.0, 1.0, 1.0]):
+        assert (found(spread) == 1).all()
+
+
+@pytest.mark.parametrize("n", [1, 2, 3])
+def test_of_few_rows_nothing_is_known_about_loudness(n):
+    x, y = problem(n, several=False)
+    rows, spread = torch.from_numpy(x), torch.tensor([1.0, 2, 3, 4])
+    found = loudness(lambda some: rows[some], sparse.csr_array(y), spread, several=False)
+    assert found.isfinite().all()

@@ -250,8 +250,8 @@ def test_networks_of_a_modality_share_passes_and_batches_and_nothing_else():
     encoder, history = assemble(job, done)
     x = torch.tensor(train.x("image"))
     with torch.inference_mode():
-        alone = [network.posterior(network.standardized(x)) for network, _ in done.values()]
-        together = encoder.posterior(encoder.standardized(x))
+        alone = [network.posterior(network.scaled(x)) for network, _ in done.values()]
+        together = encoder.posterior(encoder.scaled(x))
     np.testing.assert_allclose(together, torch.stack(alone).mean(dim=0), atol=1e-6)
     assert [row["epoch"] for row in history] == list(
         range(1, trainings["image/light1"]["epochs"] + 1)
@@ -392,7 +392,7 @@ def test_what_is_kept_is_calibrated_and_selected_on_the_rows_held_back(fitted_an
     for k, (key, expert) in enumerate(part.networks.items()):
         rows = part.held[key]
         with torch.inference_mode():
-            logits = expert(part.encoder.standardized(torch.tensor(part.x[rows]))).double().numpy()
+            logits = expert(part.encoder.scaled(torch.tensor(part.x[rows]))).double().numpy()
         y = part.labels[rows].toarray().astype(float)
         found = fit_temperature(logits, y, several=False)
         assert float(part.encoder.temperature[k]) == pytest.approx(found, rel=1e-4)
@@ -416,14 +416,46 @@ def test_a_fitted_vector_has_its_components_in_its_own_place(fitted_and_part):
     np.testing.assert_allclose(cosines, normalize(u) @ normalize(u).T, atol=1e-3)
 
 
+@pytest.mark.parametrize("members", [1, 2])
+def test_what_tells_more_may_stay_louder_and_is_so_for_all_parts(members):
+    """A few loud features of an embedding tell the classes, many faint ones tell nothing."""
+    rng = np.random.default_rng(3)
+    y = rng.integers(3, size=400)
+    tells = 4 * (rng.normal(size=(3, 4))[y] + rng.normal(size=(400, 4)))
+    faint = 0.2 * rng.normal(size=(400, 60))
+    x = np.column_stack([tells, faint]).astype(np.float32)
+    data = cs.Dataset.from_arrays({"image": x, "text": x / x.std(axis=0)}, labels=y)
+    model = cs.SDML(**{**SMALL, "members": members}).fit(data)
+    image, text = model.networks_["image"], model.networks_["text"]
+    spread = x.std(axis=0)
+    expected = spread / np.sqrt(np.square(spread).mean())
+    np.testing.assert_allclose(image.loudness, expected, rtol=1e-4)
+    assert (text.loudness == 1).all()
+    scaled = np.clip((x - x.mean(axis=0)) / spread, -10, 10) * expected
+    np.testing.assert_allclose(image.scaled(torch.from_numpy(x)), scaled, atol=1e-4)
+    rows = np.linspace(0, 399, len(image.kernel.landmarks)).astype(int)
+    np.testing.assert_allclose(image.kernel.landmarks, scaled[rows], atol=1e-4)
+    alone = cs.SDML(**{**SMALL, "members": members}).fit(data.select(["image"]))
+    np.testing.assert_array_equal(alone.transform("image", x), model.transform("image", x))
+
+
+def test_an_encoder_of_before_there_was_a_loudness_has_every_feature_alike(fitted_and_part):
+    encoder = fitted_and_part[1].encoder
+    state = {key: value for key, value in encoder.state_dict().items() if key != "loudness"}
+    before = encoder.loudness.clone()
+    encoder.loudness.fill_(7)
+    encoder.load_state_dict(state)
+    assert (encoder.loudness == 1).all()
+    encoder.loudness.copy_(before)
+
+
 def test_landmarks_are_training_rows_and_may_be_left_out():
     data = make_dataset(n_items=60, n_classes=3, dims={"image": 6, "text": 5}, seed=4)["train"]
     machine = cs.SDML(**SMALL, landmarks=20).fit(data).networks_["image"]
     assert tuple(machine.kernel.landmarks.shape) == (20, 6)
-    rows = machine.standardized(torch.tensor(data.x("image")))
+    rows = machine.scaled(torch.tensor(data.x("image")))
     taken = np.linspace(0, len(rows) - 1, 20).astype(int)
-    loud = machine.kernel.scale * rows[taken]
-    np.testing.assert_allclose(machine.kernel.landmarks, loud, atol=1e-6)
+    np.testing.assert_allclose(machine.kernel.landmarks, rows[taken], atol=1e-6)
     without = cs.SDML(**SMALL, landmarks=0).fit(data)
     assert without.networks_["text"].kernel is None
     assert not any("kernel" in key for key in without.state().parts["text"].arrays)

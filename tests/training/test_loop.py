@@ -152,6 +152,13 @@ def test_clearly_worse_is_more_than_a_standard_error(losses, clearly):
     assert is_clearly_worse(np.array(losses, float), np.ones(len(losses))) == clearly
 
 
+@pytest.mark.parametrize(("errors", "clearly"), [(1, True), (1.9, True), (2.1, False)])
+def test_how_many_standard_errors_can_be_said(errors, clearly):
+    losses = np.array([2, 1.5, 1, 1.5, 1.5])  # 0.5 above 1, ± 0.158: 3.16 standard errors
+    losses = losses - (0.5 - 2 * 0.35355339 / 5**0.5)  # two of them
+    assert is_clearly_worse(losses, np.ones(5), errors=errors) == clearly
+
+
 def test_without_validation_the_last_epoch_stays():
     nan = float("nan")
     task = Plan(a=[nan] * 4)

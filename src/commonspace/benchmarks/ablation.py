@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 
 from commonspace.benchmarks.cells import Cells, settings
 from commonspace.benchmarks.recipe import SETS
@@ -45,6 +46,7 @@ FACTORS: dict[str, Factor] = {
     "light network": ({"regularization": "strong"}, ()),
     "strong network": ({"regularization": "light"}, ()),
     "kernel machine": ({"landmarks": 0}, ()),
+    "loudness": ({}, [(sdml_posterior, "loudness", lambda _, __, s, **___: torch.ones_like(s))]),
     "last epoch in doubt": ({}, [(loop, "is_clearly_worse", lambda *_: True)]),
     "rows held back": ({"validation_fraction": 0.0}, ()),
     "temperature": ({}, [(sdml_posterior, "fit_temperature", lambda *_, **__: 1.0)]),

@@ -1,12 +1,13 @@
 """How the kernel machine of SDML's default recipe is solved for: regression with landmarks.
 
-The class labels are regressed on the Gaussian kernel between rows and landmarks. The scale of the
-features, the strength of the ridge and the temperature are those of the smallest leave-one-out
-error, which least squares gives in closed form: so rows that teach also validate. `TAUGHT` rows at
-most teach, and `JUDGED` of them at most validate, of those that are no landmarks: leaving a
-landmark out of the regression does not take it out of the landmarks, so its error tends to be
-smaller than that of a new row, the more so under a strong ridge. Where all rows or nearly all are
-landmarks, all of them validate.
+The class labels are regressed on the Gaussian kernel between rows and landmarks. The strength of
+the ridge and the temperature are those of the smallest leave-one-out error, which least squares
+gives in closed form: so rows that teach also validate. `TAUGHT` rows at most teach, and `JUDGED` of
+them at most validate, of those that are no landmarks: leaving a landmark out of the regression does
+not take it out of the landmarks, so its error tends to be smaller than that of a new row, the more
+so under a strong ridge. Where all rows or nearly all are landmarks, all of them validate.
+
+A small machine of the same kind says how loud features should be, see `loudness`.
 
 References:
     [1] Williams, Seeger. Using the Nyström Method to Speed Up Kernel Machines. NIPS 2000.
@@ -34,81 +35,105 @@ TAUGHT = 8192  # rows are enough for the weights of a thousand landmarks
 JUDGED = 1024  # rows are enough to choose a ridge by
 FEWEST_JUDGED = 256  # rows that are no landmarks; of fewer, all rows validate
 BLOCK = 1024  # rows whose features are held at once
+SMALL = 256  # landmarks are enough to say how loud features should be
 RIDGES = tuple(10.0 ** (k / 2) for k in range(6, -7, -1))  # the largest first: it wins a tie
 NEGLIGIBLE = 1e-6  # eigenvalue against the first: rounding of float32 kernels
 SAME = 1e-5  # squared distance against the largest squared norm: rounding of equal float32 rows
 
 
-class _Solution(NamedTuple):
-    """A machine as arrays, and the leave-one-out scores of the rows that it was judged by."""
+Features = Callable[[IntArray], Tensor]
 
-    scale: Tensor
+
+class _Solution(NamedTuple):
+    """A machine as arrays, the rows that it was judged by, and their errors."""
+
     landmarks: Tensor
     gamma: float
     weights: FloatArray
     intercept: FloatArray
-    left_out: FloatArray
+    left_out: FloatArray  # leave-one-out scores
+    labels: FloatArray
+
+    def errors(self) -> FloatArray:
+        """Squared leave-one-out error of each row."""
+        found: FloatArray = np.square(self.left_out - self.labels).sum(axis=1)
+        return found
 
 
 def solve_kernel_machine(
-    machine: KernelMachine,
-    features: Callable[[IntArray], Tensor],
-    labels_NC: sparse.csr_array,
-    spread_D: Tensor | None = None,
+    machine: KernelMachine, features: Features, labels_NC: sparse.csr_array
 ) -> None:
     """Set what a machine has learned from labelled rows.
 
     Args:
         machine: Changed.
-        features: Returns standardised features of some of the rows, which are `TAUGHT` or fewer;
-            asked for `BLOCK` rows at a time, or for as many as there are landmarks.
+        features: Returns scaled features of some of the rows, which are `TAUGHT` or fewer; asked
+            for `BLOCK` rows at a time, or for as many as there are landmarks.
         labels_NC: Label weights; of one class a row they are scaled to sum 1.
-        spread_D: Of each feature before it was standardised. It is the second scale that is tried:
-            features of one unit, as those of an embedding, may be better left as loud as they were.
-            It is taken where the error of all alike is larger by more than a standard error.
     """
-    y_NC = labels_NC.astype(np.float64)
-    if not machine.several:
-        y_NC = sparse.csr_array(sparse.diags_array(1 / y_NC.sum(axis=1)) @ y_NC)
-    judged = _to_judge_by(y_NC.shape[0], len(machine.landmarks))
-    known_MC = y_NC[judged].toarray()
-    found = [_solved(machine, features, y_NC, judged, s_D) for s_D in _scales(machine, spread_D)]
-    losses = [np.square(one.left_out - known_MC).sum(axis=1) for one in found]
-    best = found[-1] if is_clearly_worse(losses[0], losses[-1]) else found[0]
-    machine.scale.copy_(best.scale)
-    machine.landmarks.copy_(best.landmarks)
-    machine.gamma.fill_(best.gamma)
-    machine.weights.copy_(torch.from_numpy(best.weights))
-    machine.intercept.copy_(torch.from_numpy(best.intercept))
-    logits = logits_of(torch.from_numpy(best.left_out), several=machine.several).numpy()
-    machine.temperature.fill_(fit_temperature(logits, known_MC, several=machine.several))
+    found = _solved(features, labels_NC, len(machine.landmarks), several=machine.several)
+    machine.landmarks.copy_(found.landmarks)
+    machine.gamma.fill_(found.gamma)
+    machine.weights.copy_(torch.from_numpy(found.weights))
+    machine.intercept.copy_(torch.from_numpy(found.intercept))
+    logits = logits_of(torch.from_numpy(found.left_out), several=machine.several).numpy()
+    machine.temperature.fill_(fit_temperature(logits, found.labels, several=machine.several))
 
 
-def _scales(machine: KernelMachine, spread_D: Tensor | None) -> list[Tensor]:
-    """All features alike, and, where that differs, as loud as they were, with mean square 1."""
-    alike_D = torch.ones_like(machine.scale)
-    if spread_D is None or not spread_D.any():
-        return [alike_D]
+def loudness(
+    features: Features, labels_NC: sparse.csr_array, spread_D: Tensor, *, several: bool
+) -> Tensor:
+    """How loud each standardised feature should be: all alike, or as they were.
+
+    Standardising features of one unit, as those of an embedding, makes the many that hardly vary
+    as loud as the few that tell things apart; features of many units have to be made alike. Which
+    is the case, a kernel machine of `SMALL` landmarks says: features stay as loud as they were
+    where its leave-one-out error is smaller then, by more than two standard errors.
+
+    Args:
+        features: Returns standardised features of some of the rows.
+        labels_NC: Label weights of the rows, 2048 or so: more change little.
+        spread_D: Of each feature before it was standardised.
+        several: Rows may belong to several classes.
+
+    Returns:
+        What standardised features are multiplied by, shape (D,): ones, or the spread with mean
+        square 1.
+    """
+    alike_D = torch.ones_like(spread_D)
+    if not spread_D.any():
+        return alike_D
     spread_D = spread_D.double() / spread_D.max()
     loud_D = (spread_D / spread_D.square().mean().sqrt()).float()
-    return [alike_D] if torch.allclose(loud_D, alike_D, rtol=1e-3) else [alike_D, loud_D]
+    if torch.allclose(loud_D, alike_D, rtol=1e-3):
+        return alike_D
+
+    def loud_features(rows: IntArray) -> Tensor:
+        return loud_D * features(rows)
+
+    alike, loud = (
+        _solved(each, labels_NC, SMALL, several=several).errors()
+        for each in (features, loud_features)
+    )
+    return loud_D if is_clearly_worse(alike, loud, errors=2) else alike_D
 
 
 def _solved(
-    machine: KernelMachine,
-    features: Callable[[IntArray], Tensor],
-    y_NC: sparse.csr_array,
-    judged: IntArray,
-    scale_D: Tensor,
+    features: Features, labels_NC: sparse.csr_array, n_landmarks: int, *, several: bool
 ) -> _Solution:
+    y_NC = labels_NC.astype(np.float64)
+    if not several:
+        y_NC = sparse.csr_array(sparse.diags_array(1 / y_NC.sum(axis=1)) @ y_NC)
     n = y_NC.shape[0]
-    landmarks_LD = scale_D * features(evenly(n, len(machine.landmarks)))
+    judged = _to_judge_by(n, n_landmarks)
+    landmarks_LD = features(evenly(n, n_landmarks))
     gamma = _gamma(landmarks_LD)
     phi_LF = _coordinates(likeness(landmarks_LD, landmarks_LD, gamma).double().numpy())
     blocks = np.array_split(np.arange(n), -(-n // BLOCK))
-    k_NL = torch.cat([likeness(scale_D * features(rows), landmarks_LD, gamma) for rows in blocks])
+    k_NL = torch.cat([likeness(features(rows), landmarks_LD, gamma) for rows in blocks])
     w_FC, b_C, left_out_MC = _regression(k_NL.double().numpy() @ phi_LF, y_NC, judged)
-    return _Solution(scale_D, landmarks_LD, gamma, phi_LF @ w_FC, b_C, left_out_MC)
+    known_MC = y_NC[judged].toarray()
+    return _Solution(landmarks_LD, gamma, phi_LF @ w_FC, b_C, left_out_MC, known_MC)
 
 
 def _to_judge_by(n: int, n_landmarks: int) -> IntArray:

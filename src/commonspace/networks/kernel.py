@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 from torch import Tensor, nn
 
@@ -12,7 +10,7 @@ LEAST = 1e-3  # the smallest score, and 1 less the largest, that counts as a pro
 
 
 class KernelMachine(nn.Module):
-    """Scores ``Σ_j w_j exp(−γ ‖s x − l_j‖²) + b`` of the classes, as calibrated posteriors.
+    """Scores ``Σ_j w_j exp(−γ ‖x − l_j‖²) + b`` of the classes, as calibrated posteriors.
 
     Args:
         n_landmarks: Rows that items are compared with.
@@ -21,15 +19,13 @@ class KernelMachine(nn.Module):
         several: Rows may belong to several classes, see `logits_of`.
 
     Attributes:
-        scale: s, how loud each feature is, shape (n_features,).
-        landmarks: Scaled rows, shape (n_landmarks, n_features).
+        landmarks: Rows, shape (n_landmarks, n_features).
         gamma: γ ≥ 0.
         weights: Shape (n_landmarks, n_classes).
         intercept: Shape (n_classes,).
         temperature: Divides the logits.
     """
 
-    scale: Tensor
     landmarks: Tensor
     gamma: Tensor
     weights: Tensor
@@ -39,21 +35,15 @@ class KernelMachine(nn.Module):
     def __init__(self, n_landmarks: int, n_features: int, n_classes: int, *, several: bool) -> None:
         super().__init__()
         self.several = several
-        self.register_buffer("scale", torch.ones(n_features))
         self.register_buffer("landmarks", torch.zeros(n_landmarks, n_features))
         self.register_buffer("gamma", torch.zeros(()))
         self.register_buffer("weights", torch.zeros(n_landmarks, n_classes))
         self.register_buffer("intercept", torch.zeros(n_classes))
         self.register_buffer("temperature", torch.ones(()))
 
-    def _load_from_state_dict(self, state_dict: Any, prefix: str, *args: Any) -> None:
-        """Machines of before there was a scale have every feature alike."""
-        state_dict.setdefault(f"{prefix}scale", torch.ones_like(self.scale))
-        super()._load_from_state_dict(state_dict, prefix, *args)
-
     def forward(self, x_BD: Tensor) -> Tensor:
         """Posteriors of the classes, shape (B, n_classes)."""
-        k_BL = likeness(self.scale * x_BD, self.landmarks, self.gamma)
+        k_BL = likeness(x_BD, self.landmarks, self.gamma)
         scores_BC = k_BL @ self.weights + self.intercept
         logits_BC = logits_of(scores_BC, several=self.several) / self.temperature
         return logits_BC.sigmoid() if self.several else logits_BC.softmax(dim=1)

@@ -37,7 +37,7 @@ NEGLIGIBLE = 1e-8  # variance of a principal component against the first: no mor
 
 
 class Expert(nn.Sequential):
-    """An MLP from standardised features to class logits, with its own regularisation."""
+    """An MLP from scaled features to class logits, with its own regularisation."""
 
     def __init__(
         self,
@@ -52,7 +52,7 @@ class Expert(nn.Sequential):
 
 
 class PosteriorEncoder(nn.Module):
-    """Standardise, average calibrated posteriors, carry them into the space.
+    """Scale, average calibrated posteriors, carry them into the space.
 
     The experts share what `KERNEL_SHARE` leaves evenly, or all of it.
 
@@ -67,6 +67,7 @@ class PosteriorEncoder(nn.Module):
         landmarks: Of the `KernelMachine` beside the experts; 0 has none.
 
     Attributes:
+        loudness: What standardised features are multiplied by, shape (n_features,).
         temperature: Divides each expert's logits, shape (n_experts,).
         length: M, the mean squared norm of a label vector.
         center: Mean of the principal components, shape (n_own,).
@@ -74,6 +75,7 @@ class PosteriorEncoder(nn.Module):
     """
 
     frame: Tensor
+    loudness: Tensor
     temperature: Tensor
     length: Tensor
     center: Tensor
@@ -102,26 +104,32 @@ class PosteriorEncoder(nn.Module):
         basis_EF, (first, end) = torch.tensor(basis), own
         frame = torch.cat([basis_EF[:, :n_classes], basis_EF[:, first:end]], dim=1)
         self.register_buffer("frame", frame, persistent=False)
+        self.register_buffer("loudness", torch.ones(n_features))
         self.register_buffer("temperature", torch.ones(len(experts)))
         self.register_buffer("length", torch.ones(()))
         self.register_buffer("center", torch.zeros(end - first))
         self.register_buffer("components", torch.zeros(n_features, end - first))
 
+    def _load_from_state_dict(self, state_dict: Any, prefix: str, *args: Any) -> None:
+        """Encoders of before there was a loudness have every feature alike."""
+        state_dict.setdefault(f"{prefix}loudness", torch.ones_like(self.loudness))
+        super()._load_from_state_dict(state_dict, prefix, *args)
+
     def set_components(self, scaled_ND: Tensor) -> None:
-        """Find the principal components of standardised rows; too few leave the rest at 0."""
+        """Find the principal components of scaled rows; too few leave the rest at 0."""
         mean_D = scaled_ND.double().mean(dim=0)
         whitened_DF = _whitened(scaled_ND.double() - mean_D, self.components.shape[1])
         n = whitened_DF.shape[1]
         self.components.zero_()[:, :n] = whitened_DF
         self.center.zero_()[:n] = mean_D @ whitened_DF
 
-    def standardized(self, x_BD: Tensor) -> Tensor:
-        """Scale and clamp the features, same shape."""
-        scaled: Tensor = self.inputs(x_BD)
-        return scaled.clamp(-CLAMP, CLAMP)
+    def scaled(self, x_BD: Tensor) -> Tensor:
+        """Standardise and clamp the features and set how loud they are, same shape."""
+        standardized_BD: Tensor = self.inputs(x_BD)
+        return self.loudness * standardized_BD.clamp(-CLAMP, CLAMP)
 
     def posterior(self, scaled_BD: Tensor) -> Tensor:
-        """Calibrated class posteriors of standardised features, shape (B, n_classes)."""
+        """Calibrated class posteriors of scaled features, shape (B, n_classes)."""
         shares = []
         for expert, temperature in zip(self.experts.values(), self.temperature, strict=True):
             logits_BC = expert(scaled_BD) / temperature
@@ -134,7 +142,7 @@ class PosteriorEncoder(nn.Module):
 
     def forward(self, x_BD: Tensor) -> Tensor:
         """Bring raw features to the common space, shape (B, dim)."""
-        scaled_BD = self.standardized(x_BD)
+        scaled_BD = self.scaled(x_BD)
         q_BC = self.posterior(scaled_BD)
         if not self.components.shape[1]:
             return q_BC @ self.frame.T

@@ -210,10 +210,12 @@ def _select(task: Task, state: Progress) -> None:
             task.networks[key].load_state_dict(kept)
 
 
-def is_clearly_worse(losses: FloatArray, best: FloatArray) -> bool:
-    """Whether losses exceed the best, row by row, by more than the standard error of the mean."""
+def is_clearly_worse(losses: FloatArray, best: FloatArray, *, errors: float = 1) -> bool:
+    """Whether losses exceed the best, row by row, by more than standard errors of the mean."""
     excess = losses - best
-    return len(excess) > 1 and bool(excess.mean() > excess.std(ddof=1) / math.sqrt(len(excess)))
+    if len(excess) < 2:
+        return False
+    return bool(excess.mean() > errors * excess.std(ddof=1) / math.sqrt(len(excess)))
 
 
 def _optimizer(task: Task, settings: Settings) -> torch.optim.Optimizer:
