@@ -21,10 +21,7 @@ def make_batch(method: CBTLite) -> Batch:
     rng, rows = np.random.default_rng(0), 7
     method.sizes_ = Sizes(DIMS, 3, False)
     x = {k: torch.tensor(rng.normal(size=(rows, d))).float() for k, d in DIMS.items()}
-    networks = {
-        name: method._branch((np.zeros(d, np.float32), np.ones(d, np.float32)))
-        for name, d in DIMS.items()
-    }
+    networks = {name: method._branch(d) for name, d in DIMS.items()}
     return Batch(
         x=x,
         z={name: networks[name].encode(rows_BD) for name, rows_BD in x.items()},

@@ -195,7 +195,7 @@ def test_learning_rates_are_those_of_networks_and_modules(train):
 def test_steps_and_passes_follow_rows_and_width(train):
     data = make_dataset(n_items=1200, n_classes=3)["train"]
     settings = Own()._settings(Own()._draw(data, np.sort(data["image"].items)))
-    assert settings.batch_size == 105 and settings.steps == 8
+    assert settings.batch_size == 64 and settings.steps == 13
     assert 200 <= settings.steps * settings.epochs <= 3000
     few = Own(epochs=2, batch_size=7)._settings(Own()._draw(train, np.sort(train["image"].items)))
     assert (few.epochs, few.batch_size) == (2, 7)
@@ -218,7 +218,7 @@ def test_how_it_trains_is_as_asked(train):
 
 
 def test_features_and_hidden_units_have_a_dropout_of_their_own(train):
-    branch = Own(hidden=(8, 6), input_dropout=0.1, dropout=0.4)._build("image", train.x("image"))
+    branch = Own(hidden=(8, 6), input_dropout=0.1, dropout=0.4)._branch(5)
     assert branch.dropout.p == 0.1
     hidden = [layer.p for layer in branch.layers.modules() if isinstance(layer, nn.Dropout)]
     assert hidden == [0.4, 0.4]

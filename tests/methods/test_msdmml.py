@@ -30,6 +30,7 @@ def job(parts, **changes):
         "anchors": None,
         "options": dict.fromkeys(parts, options),
         "rates": dict.fromkeys(parts, 1e-3),
+        "several": False,
         "similarity": "graded",
         "members": 1,
         "alpha": 0.4,
@@ -136,7 +137,7 @@ def test_graded_labels_order_what_binary_ones_cannot():
     protocol = Protocol(gain="overlap")
     graded = cs.evaluate(MSDMML(**SMALL).fit(train), test, protocol=protocol)
     binary = cs.evaluate(MSDMML.bin(**SMALL).fit(train), test, protocol=protocol)
-    assert graded.mean_ndcg > binary.mean_ndcg + 0.02
+    assert 1 - graded.mean_ndcg < 0.7 * (1 - binary.mean_ndcg)
 
 
 def test_binary_similarity_of_single_labels_is_that_of_items(train):

@@ -250,8 +250,8 @@ def test_networks_of_a_modality_share_passes_and_batches_and_nothing_else():
     encoder, history = assemble(job, done)
     x = torch.tensor(train.x("image"))
     with torch.inference_mode():
-        alone = [network.posterior(network.scaled(x)) for network, _ in done.values()]
-        together = encoder.posterior(encoder.scaled(x))
+        alone = [network.posterior(network.inputs(x)) for network, _ in done.values()]
+        together = encoder.posterior(encoder.inputs(x))
     np.testing.assert_allclose(together, torch.stack(alone).mean(dim=0), atol=1e-6)
     assert [row["epoch"] for row in history] == list(
         range(1, trainings["image/light1"]["epochs"] + 1)
@@ -392,7 +392,7 @@ def test_what_is_kept_is_calibrated_and_selected_on_the_rows_held_back(fitted_an
     for k, (key, expert) in enumerate(part.networks.items()):
         rows = part.held[key]
         with torch.inference_mode():
-            logits = expert(part.encoder.scaled(torch.tensor(part.x[rows]))).double().numpy()
+            logits = expert(part.encoder.inputs(torch.tensor(part.x[rows]))).double().numpy()
         y = part.labels[rows].toarray().astype(float)
         found = fit_temperature(logits, y, several=False)
         assert float(part.encoder.temperature[k]) == pytest.approx(found, rel=1e-4)
@@ -429,10 +429,10 @@ def test_what_tells_more_may_stay_louder_and_is_so_for_all_parts(members):
     image, text = model.networks_["image"], model.networks_["text"]
     spread = x.std(axis=0)
     expected = spread / np.sqrt(np.square(spread).mean())
-    np.testing.assert_allclose(image.loudness, expected, rtol=1e-4)
-    assert (text.loudness == 1).all()
+    np.testing.assert_allclose(image.inputs.loudness, expected, rtol=1e-4)
+    assert (text.inputs.loudness == 1).all()
     scaled = np.clip((x - x.mean(axis=0)) / spread, -10, 10) * expected
-    np.testing.assert_allclose(image.scaled(torch.from_numpy(x)), scaled, atol=1e-4)
+    np.testing.assert_allclose(image.inputs(torch.from_numpy(x)), scaled, atol=1e-4)
     rows = np.linspace(0, 399, len(image.kernel.landmarks)).astype(int)
     np.testing.assert_allclose(image.kernel.landmarks, scaled[rows], atol=1e-4)
     alone = cs.SDML(**{**SMALL, "members": members}).fit(data.select(["image"]))
@@ -441,19 +441,19 @@ def test_what_tells_more_may_stay_louder_and_is_so_for_all_parts(members):
 
 def test_an_encoder_of_before_there_was_a_loudness_has_every_feature_alike(fitted_and_part):
     encoder = fitted_and_part[1].encoder
-    state = {key: value for key, value in encoder.state_dict().items() if key != "loudness"}
-    before = encoder.loudness.clone()
-    encoder.loudness.fill_(7)
+    state = {key: value for key, value in encoder.state_dict().items() if key != "inputs.loudness"}
+    before = encoder.inputs.loudness.clone()
+    encoder.inputs.loudness.fill_(7)
     encoder.load_state_dict(state)
-    assert (encoder.loudness == 1).all()
-    encoder.loudness.copy_(before)
+    assert (encoder.inputs.loudness == 1).all()
+    encoder.inputs.loudness.copy_(before)
 
 
 def test_landmarks_are_training_rows_and_may_be_left_out():
     data = make_dataset(n_items=60, n_classes=3, dims={"image": 6, "text": 5}, seed=4)["train"]
     machine = cs.SDML(**SMALL, landmarks=20).fit(data).networks_["image"]
     assert tuple(machine.kernel.landmarks.shape) == (20, 6)
-    rows = machine.scaled(torch.tensor(data.x("image")))
+    rows = machine.inputs(torch.tensor(data.x("image")))
     taken = np.linspace(0, len(rows) - 1, 20).astype(int)
     np.testing.assert_allclose(machine.kernel.landmarks, rows[taken], atol=1e-6)
     without = cs.SDML(**SMALL, landmarks=0).fit(data)

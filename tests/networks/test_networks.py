@@ -25,10 +25,9 @@ def test_rows_become_unit_vectors_and_zero_stays_zero():
 @pytest.mark.parametrize("final", [None, "tanh", "sigmoid", "relu"])
 def test_a_branch_ends_as_it_is_asked_to(final):
     torch.manual_seed(0)
-    scaling = np.zeros(3, np.float32), np.ones(3, np.float32)
     x = 100 * torch.randn(5, 3)
     plain, ended, unit = (
-        Branch(3, [4], 6, final=end, unit=unit, standardize=scaling).eval()
+        Branch(3, [4], 6, final=end, unit=unit).eval()
         for end, unit in ((None, False), (final, False), (final, True))
     )
     for branch in (ended, unit):

@@ -128,7 +128,7 @@ def test_the_kernel_machine_weighs_as_much_as_either_kind_of_networks(several):
     networks = naive_posterior(with_kernel, x)  # of the experts alone
     z = forward(with_kernel, x)
     q = z @ Space.create(128).basis[:, :5]
-    scaled = with_kernel.scaled(torch.from_numpy(x)).numpy()
+    scaled = with_kernel.inputs(torch.from_numpy(x)).numpy()
     np.testing.assert_allclose(q, 2 / 3 * networks + forward(kernel, scaled) / 3, atol=1e-6)
     assert make(several=several).kernel is None
 

@@ -16,7 +16,6 @@ from torch import Tensor, nn
 
 from commonspace.data import Dataset
 from commonspace.disk import sha256_bytes
-from commonspace.methods.base import standardization
 from commonspace.types import AnyArray, Float32Array, IntArray
 
 FORWARD_ROWS = 4096
@@ -56,12 +55,6 @@ def with_arrays(network: Network, arrays: Mapping[str, AnyArray]) -> Network:
     """The network with what `arrays_of` stored, ready to transform."""
     network.load_state_dict({key: torch.from_numpy(value) for key, value in arrays.items()})
     return network.eval()
-
-
-def set_scaling(layer: nn.Module, x: Float32Array) -> None:
-    """Let a `Standardize` layer scale by the mean and spread of these rows."""
-    mean, scale = standardization(x)
-    layer.load_state_dict({"mean": torch.from_numpy(mean), "scale": torch.from_numpy(scale)})
 
 
 def passes_for(

@@ -78,7 +78,7 @@ class MSDMML(Method):
         epochs: Passes over the rows of the largest modality; None takes 10 to 25, the more the
             fewer features, within 150 to 3000 steps.
         effort: Multiplies the passes and steps that ``epochs=None`` takes.
-        batch_size: Rows of each modality a step; None takes an eighth of the rows, 32 to 256.
+        batch_size: Rows of each modality a step; None takes an eighth of the rows, 32 to 64.
         learning_rate: Of Adam; one number, or one a modality with "*" for all others.
         betas: Of Adam.
         weight_decay: Of AdamW.

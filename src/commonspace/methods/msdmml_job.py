@@ -39,6 +39,7 @@ def make_job(
         "anchors": None,
         "options": {m: _network_options(model, m, part.x) for m, part in parts.items()},
         "rates": _rates(model, list(parts)),
+        "several": several,
         "similarity": similarity(model, several),
         "members": int(model.members),
         "alpha": float(model.alpha),

@@ -15,10 +15,10 @@ from torch import Tensor, nn
 
 from commonspace.encoders import load_backbone
 from commonspace.errors import InputError
-from commonspace.methods.base import standardization
-from commonspace.methods.jobs import as_tensor, in_blocks, passes_for, with_arrays
+from commonspace.methods.jobs import as_tensor, evenly, in_blocks, passes_for, with_arrays
 from commonspace.methods.parts import VALID_ROWS, Part, mean_ap_among, thinned
-from commonspace.networks import MetricBranch, PictureBranch
+from commonspace.methods.scaling import set_loudness, set_scaling
+from commonspace.networks import MetricBranch, PictureBranch, ScaledInputs
 from commonspace.objectives import (
     binary_similarity,
     graded_similarity,
@@ -131,7 +131,7 @@ class MetricTask:
     def _branch(self, name: str) -> nn.Module:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(derive_seed(self.job["seed"], name, "initial weights"))
-            branch = build(self.parts[name].x, self.job["options"][name])
+            branch = build(self.parts[name], self.job["options"][name], several=self.job["several"])
         branch.eval()
         return branch
 
@@ -162,17 +162,24 @@ def fit_branches(
     return task.branches, history
 
 
-def build(x: AnyArray, options: JsonDict) -> nn.Module:
-    """A branch for such rows, scaled to them and not trained yet."""
+def build(part: Part, options: JsonDict, *, several: bool) -> nn.Module:
+    """A branch for such rows, scaled to them and not trained yet.
+
+    Labels say how loud features should be; not of pictures, whose features are still to change.
+    """
     if "picture" not in options:
-        return _metric_branch(x, options)
-    branch = _picture_branch(options, pretrained=True)
-    few = x[np.linspace(0, len(x) - 1, min(len(x), SCALING_ROWS)).astype(int)]
-    pooled = in_blocks(
-        branch.pooled, few, branch.head.n_features, as_input=as_input, block=_block(few)
-    )
-    branch.head = _metric_branch(pooled, options)
-    return branch
+        branch = _metric_branch(part.x.shape[1], options)
+        if isinstance(branch.inputs, ScaledInputs):
+            set_scaling(branch.inputs, part.x)
+            set_loudness(branch.inputs, part.x, part.y, several=several)
+        return branch
+    picture = _picture_branch(options, pretrained=True)
+    if isinstance(picture.head.inputs, ScaledInputs):
+        few = part.x[evenly(len(part), SCALING_ROWS)]
+        width = picture.head.n_features
+        pooled = in_blocks(picture.pooled, few, width, as_input=as_input, block=_block(few))
+        set_scaling(picture.head.inputs, pooled)
+    return picture
 
 
 def _picture_branch(options: JsonDict, *, pretrained: bool) -> PictureBranch:
@@ -186,20 +193,16 @@ def _picture_branch(options: JsonDict, *, pretrained: bool) -> PictureBranch:
         )
     return PictureBranch(
         backbone.stages,
-        _metric_branch(np.zeros((1, backbone.width), np.float32), options),
+        _metric_branch(backbone.width, options),
         centre=backbone.centre,
         scale=backbone.scale,
         **{key: picture[key] for key in ("side", "crop", "freeze")},
     ).eval()
 
 
-def _metric_branch(x_ND: AnyArray, options: JsonDict) -> MetricBranch:
-    skip = ("hidden", "dim", "standardize", "picture")
-    settings = {key: value for key, value in options.items() if key not in skip}
-    scaling = standardization(x_ND) if options["standardize"] else None
-    return MetricBranch(
-        x_ND.shape[1], options["hidden"], options["dim"], standardize=scaling, **settings
-    )
+def _metric_branch(n_features: int, options: JsonDict) -> MetricBranch:
+    settings = {k: v for k, v in options.items() if k not in ("hidden", "dim", "picture")}
+    return MetricBranch(n_features, options["hidden"], options["dim"], **settings)
 
 
 def restore_branch(n_features: int, options: JsonDict, arrays: Mapping[str, AnyArray]) -> nn.Module:
@@ -208,13 +211,13 @@ def restore_branch(n_features: int, options: JsonDict, arrays: Mapping[str, AnyA
     if "picture" in options:
         branch = _picture_branch(options, pretrained=False)
     else:
-        branch = _metric_branch(np.zeros((1, n_features), np.float32), options)
+        branch = _metric_branch(n_features, options)
     return with_arrays(branch, arrays)
 
 
 def settings_for(job: Mapping[str, Any], n_rows: int) -> Settings:
     """Batch size and epochs, from the number of rows where the caller left them open."""
-    batch = job["batch_size"] or int(np.clip(n_rows // 8, 32, 256))
+    batch = job["batch_size"] or int(np.clip(n_rows // 8, 32, 64))
     steps = max(1, n_rows // batch)
     width = max(_width(part.x) for part in job["parts"].values())
     passes = job["effort"] * passes_for(

@@ -10,9 +10,10 @@ import torch
 from scipy import sparse
 from torch import Tensor, nn
 
-from commonspace.methods.jobs import as_tensor, set_scaling
+from commonspace.methods.jobs import as_tensor
+from commonspace.methods.scaling import set_scaling
 from commonspace.methods.sdml_rows import blocks, labelled_rows
-from commonspace.networks import SupervisedAutoencoder
+from commonspace.networks import Standardize, SupervisedAutoencoder
 from commonspace.objectives import reconstruction_loss, supervised_loss
 from commonspace.training import derive_seed
 from commonspace.training.loop import Rows
@@ -32,7 +33,7 @@ class AutoencoderPart:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(derive_seed(job["seed"], self.name, "initial weights"))
             self.network = build_autoencoder(self.x.shape[1], options)
-            if options["standardize"]:
+            if isinstance(self.network.inputs, Standardize):
                 set_scaling(self.network.inputs, self.x)
         self.p = torch.tensor(job["basis"][:, : self.labels.shape[1]])
         self.networks: dict[str, nn.Module] = {self.name: self.network}

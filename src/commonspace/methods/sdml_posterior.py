@@ -10,8 +10,9 @@ import torch
 from torch import Tensor, nn
 
 from commonspace.methods.calibration import calibrated_error, calibrated_errors, fit_temperature
-from commonspace.methods.jobs import as_tensor, evenly, set_scaling
-from commonspace.methods.kernel_machine import TAUGHT, Features, loudness, solve_kernel_machine
+from commonspace.methods.jobs import as_tensor, evenly
+from commonspace.methods.kernel_machine import TAUGHT, solve_kernel_machine
+from commonspace.methods.scaling import set_loudness, set_scaling
 from commonspace.methods.sdml_rows import blocks, labelled_rows, rows_to_learn, to_use
 from commonspace.networks import KernelMachine, PosteriorEncoder
 from commonspace.objectives import log_loss
@@ -20,7 +21,6 @@ from commonspace.training.loop import Rows
 from commonspace.types import BoolArray, Float32Array, FloatArray, IntArray, JsonDict
 
 COMPONENT_ROWS = 1024  # are enough to find a few dozen principal components
-LOUDNESS_ROWS = 2048  # are enough to say how loud features should be
 
 
 class PosteriorPart:
@@ -42,8 +42,7 @@ class PosteriorPart:
             torch.manual_seed(derive_seed(job["seed"], self.name, "initial weights"))
             self.encoder = build_posterior(self.x.shape[1], options, job["basis"])
         set_scaling(self.encoder.inputs, self.x)
-        with torch.inference_mode():
-            self.encoder.loudness.copy_(self._loudness())
+        set_loudness(self.encoder.inputs, self.x, self.labels, several=self.several, use=self.use)
         experts = self.encoder.experts
         self.networks: dict[str, nn.Module] = {
             f"{self.name}/{key}": expert for key, expert in experts.items()
@@ -60,7 +59,7 @@ class PosteriorPart:
             index = self.rows[key][rows[key]]
             if len(index) == 1:  # a batch of one has no spread to normalise by
                 index = np.repeat(index, 2)
-            scaled_BD = self.encoder.scaled(as_tensor(self.x[index]))
+            scaled_BD = self.encoder.inputs(as_tensor(self.x[index]))
             y_BC = torch.from_numpy(self.labels[index].toarray())
             losses.append(log_loss(expert(scaled_BD), y_BC, several=self.several))
         return torch.stack(losses).sum()
@@ -98,28 +97,22 @@ class PosteriorPart:
         encoder.temperature.copy_(torch.tensor(temperatures))
         if encoder.components.numel():
             some = evenly(len(self.x), COMPONENT_ROWS)
-            encoder.set_components(encoder.scaled(as_tensor(self.x[some])))
+            encoder.set_components(encoder.inputs(as_tensor(self.x[some])))
         if encoder.kernel is not None:
             with torch.inference_mode():
                 self._solve(encoder.kernel)
         return encoder
 
-    def _loudness(self) -> Tensor:
-        rows, scaled = self._labelled(LOUDNESS_ROWS)
-        shrunk = self.encoder.inputs.scale
-        spread = torch.where(shrunk > 0, 1 / shrunk, torch.zeros(()))
-        return loudness(scaled, self.labels[rows], spread, several=self.several)
-
     def _solve(self, kernel: KernelMachine) -> None:
         """On all rows, for it holds none back."""
-        rows, scaled = self._labelled(TAUGHT)
-        solve_kernel_machine(kernel, scaled, self.labels[rows])
-
-    def _labelled(self, most: int) -> tuple[IntArray, Features]:
-        """Rows to learn from, so many at most, and what returns scaled features of some of them."""
         rows = np.flatnonzero(self.use)
-        rows = rows[evenly(len(rows), most)]
-        return rows, lambda some: self.encoder.scaled(as_tensor(self.x[rows[some]]))
+        rows = rows[evenly(len(rows), TAUGHT)]
+
+        def scaled(some: IntArray) -> Tensor:
+            out: Tensor = self.encoder.inputs(as_tensor(self.x[rows[some]]))
+            return out
+
+        solve_kernel_machine(kernel, scaled, self.labels[rows])
 
     def _validation(self) -> Iterator[tuple[str, FloatArray, FloatArray]]:
         """Of each expert: its key, and logits and labels of its validation rows."""
@@ -128,7 +121,7 @@ class PosteriorPart:
             x, labels = self.valid_x, self.valid_labels
             if held is not None:
                 x, labels = self.x[held], self.labels[held]
-            out = [expert(self.encoder.scaled(as_tensor(x[rows]))) for rows in blocks(x)]
+            out = [expert(self.encoder.inputs(as_tensor(x[rows]))) for rows in blocks(x)]
             logits = torch.cat(out) if out else torch.empty(0, labels.shape[1])
             yield key, logits.double().numpy(), labels.toarray().astype(np.float64)
 

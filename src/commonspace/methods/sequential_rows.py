@@ -14,8 +14,9 @@ from torch.nn import functional
 
 from commonspace.data import Modality
 from commonspace.errors import InputError
-from commonspace.methods.jobs import as_tensor, in_blocks, set_scaling
+from commonspace.methods.jobs import as_tensor, in_blocks
 from commonspace.methods.memory import Memory
+from commonspace.methods.scaling import set_scaling
 from commonspace.networks import Adapter, FunctionOf, UnifiedTrunk, filled
 from commonspace.space import Space
 from commonspace.types import AnyArray, Float32Array, JsonDict
@@ -108,7 +109,7 @@ def make_adapter(
     adapter = Adapter(x.shape[1], width, sum(hidden))
     set_scaling(adapter.inputs, x)
     rng = np.random.default_rng(seed)
-    scaled = adapter.scaled(as_tensor(x[:: -(-len(x) // PCA_ROWS)])).numpy()
+    scaled = adapter.inputs(as_tensor(x[:: -(-len(x) // PCA_ROWS)])).numpy()
     projection = _projection(scaled, width, kind, rng)
     norm = float(np.linalg.norm(scaled @ projection, axis=1).mean())
     projection *= np.sqrt(width) / norm if norm > 0 else 1.0

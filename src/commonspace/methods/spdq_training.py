@@ -16,7 +16,8 @@ from torch import Tensor, nn
 
 from commonspace.data import Modality
 from commonspace.errors import InputError
-from commonspace.methods.jobs import as_tensor, in_blocks, set_scaling
+from commonspace.methods.jobs import as_tensor, in_blocks
+from commonspace.methods.scaling import set_loudness, set_scaling
 from commonspace.methods.sdml_settings import settings_for
 from commonspace.methods.spdq_quantizer import Groups, LabelQuantizer, Sums
 from commonspace.networks.spdq import Representations, SharedPrivateNetwork
@@ -245,6 +246,7 @@ def make_network(name: str, job: Mapping[str, Any], options: JsonDict) -> Shared
         network = build(job["x"].shape[1], options)
     if options["standardize"]:
         set_scaling(network.inputs, job["x"])
+        set_loudness(network.inputs, job["x"], job["labels"], several=options["several"])
     return network
 
 
@@ -286,6 +288,7 @@ def make_options(params: Mapping[str, Any], n_classes: int, several: bool) -> Js
         "private": int(params["private"]),
         "hidden": [int(width) for width in params["hidden"]],
         "n_classes": n_classes,
+        "several": several,
         "sigmoid": several if params["sigmoid"] is None else bool(params["sigmoid"]),
         "rounds": int(params["rounds"]),
         "rate": float(params["learning_rate"]),

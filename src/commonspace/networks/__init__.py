@@ -1,6 +1,7 @@
 """Networks and how they are initialised; they do not know how they are trained."""
 
 from commonspace.networks.branch import ACTIVATIONS, Branch
+from commonspace.networks.inputs import ScaledInputs
 from commonspace.networks.kernel import KernelMachine
 from commonspace.networks.maps import FunctionOf, KernelMap, LinearMap, UnitRows
 from commonspace.networks.metric import MetricBranch
@@ -24,6 +25,7 @@ __all__ = [
     "PictureBranch",
     "PosteriorEncoder",
     "Representations",
+    "ScaledInputs",
     "SharedPrivateNetwork",
     "Standardize",
     "SupervisedAutoencoder",

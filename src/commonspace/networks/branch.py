@@ -6,9 +6,8 @@ from collections.abc import Sequence
 
 from torch import Tensor, nn
 
-from commonspace.networks.metric import CLAMP
-from commonspace.networks.mlp import MLP, Standardize, l2_normalize
-from commonspace.types import AnyArray
+from commonspace.networks.inputs import ScaledInputs
+from commonspace.networks.mlp import MLP, l2_normalize
 
 ACTIVATIONS = {"relu": nn.ReLU, "tanh": nn.Tanh, "sigmoid": nn.Sigmoid}
 
@@ -26,7 +25,6 @@ class Branch(nn.Module):
         input_dropout: Share of the features dropped in training.
         dropout: Share of the hidden units dropped in training.
         batch_norm: Normalise hidden units over the batch.
-        standardize: Mean and scale of the fixed input layer.
     """
 
     def __init__(
@@ -41,10 +39,9 @@ class Branch(nn.Module):
         input_dropout: float = 0.0,
         dropout: float = 0.0,
         batch_norm: bool = False,
-        standardize: tuple[AnyArray, AnyArray],
     ) -> None:
         super().__init__()
-        self.inputs = Standardize(*standardize)
+        self.inputs = ScaledInputs(n_features)
         self.dropout = nn.Dropout(input_dropout)
         self.layers = MLP(
             [n_features, *hidden, dim],
@@ -55,11 +52,6 @@ class Branch(nn.Module):
         self.final: nn.Module = nn.Identity() if final is None else ACTIVATIONS[final]()
         self.unit = unit
 
-    def scaled(self, x_BD: Tensor) -> Tensor:
-        """Features with mean 0 and variance 1 over the training rows, outliers cut off."""
-        standardized: Tensor = self.inputs(x_BD)
-        return standardized.clamp(-CLAMP, CLAMP)
-
     def encode(self, scaled_BD: Tensor) -> Tensor:
         """Bring scaled features to the output, shape (B, dim)."""
         z_BE: Tensor = self.final(self.layers(self.dropout(scaled_BD)))
@@ -67,4 +59,4 @@ class Branch(nn.Module):
 
     def forward(self, x_BD: Tensor) -> Tensor:
         """Bring raw features to the output, shape (B, dim)."""
-        return self.encode(self.scaled(x_BD))
+        return self.encode(self.inputs(x_BD))

@@ -8,11 +8,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from commonspace.networks.mlp import MLP, Standardize
-from commonspace.types import AnyArray
+from commonspace.networks.inputs import ScaledInputs
+from commonspace.networks.mlp import MLP
 
 NORM_EPS = 1e-8
-CLAMP = 10.0  # standard deviations: an outlier beyond says no more than "very large"
 
 
 class MetricBranch(nn.Module):
@@ -32,7 +31,7 @@ class MetricBranch(nn.Module):
         input_dropout: Share of the inputs dropped in training.
         dropout: Share of the hidden units dropped in training.
         batch_norm: Normalise hidden units over the batch.
-        standardize: Mean and scale of a fixed input layer; None takes the input as it is.
+        standardize: A fixed input layer scales the features; False takes them as they are.
     """
 
     def __init__(
@@ -47,12 +46,13 @@ class MetricBranch(nn.Module):
         input_dropout: float = 0.0,
         dropout: float = 0.0,
         batch_norm: bool = False,
-        standardize: tuple[AnyArray, AnyArray] | None = None,
+        standardize: bool = False,
     ) -> None:
         super().__init__()
         self.n_features = n_features
-        self.inputs: nn.Module = nn.Identity() if standardize is None else Standardize(*standardize)
-        self.clamps = standardize is not None
+        self.inputs: ScaledInputs | nn.Identity = (
+            ScaledInputs(n_features) if standardize else nn.Identity()
+        )
         self.dropout = nn.Dropout(input_dropout)
         sizes = [n_features, *hidden, dim // members]
         self.members = nn.ModuleList(
@@ -68,8 +68,6 @@ class MetricBranch(nn.Module):
         A row that the final ReLU makes all zero has no direction and stays zero.
         """
         x_BD = self.inputs(x_BD)
-        if self.clamps:
-            x_BD = x_BD.clamp(-CLAMP, CLAMP)
         parts = [member(self.dropout(x_BD)) for member in self.members]
         if self.final_relu:
             parts = [part.relu() for part in parts]

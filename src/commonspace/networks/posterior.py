@@ -25,11 +25,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from commonspace.networks.inputs import ScaledInputs
 from commonspace.networks.kernel import KernelMachine
-from commonspace.networks.mlp import MLP, Standardize
+from commonspace.networks.mlp import MLP
 from commonspace.types import AnyArray
 
-CLAMP = 10.0  # standard deviations: an outlier beyond says no more than "very large"
 KERNEL_SHARE = 1 / 3  # of the kernel machine in the posterior: where there are both kinds of
 # networks, as much as either; a kind alone has two thirds
 FILL = 0.45  # τ, share of the missing squared length that is put back
@@ -67,7 +67,6 @@ class PosteriorEncoder(nn.Module):
         landmarks: Of the `KernelMachine` beside the experts; 0 has none.
 
     Attributes:
-        loudness: What standardised features are multiplied by, shape (n_features,).
         temperature: Divides each expert's logits, shape (n_experts,).
         length: M, the mean squared norm of a label vector.
         center: Mean of the principal components, shape (n_own,).
@@ -75,7 +74,6 @@ class PosteriorEncoder(nn.Module):
     """
 
     frame: Tensor
-    loudness: Tensor
     temperature: Tensor
     length: Tensor
     center: Tensor
@@ -96,7 +94,7 @@ class PosteriorEncoder(nn.Module):
         super().__init__()
         sizes = [n_features, *hidden, n_classes]
         self.several = several
-        self.inputs = Standardize(torch.zeros(n_features).numpy(), torch.ones(n_features).numpy())
+        self.inputs = ScaledInputs(n_features)
         self.experts = nn.ModuleDict({key: Expert(sizes, **experts[key]) for key in experts})
         self.kernel = (
             KernelMachine(landmarks, n_features, n_classes, several=several) if landmarks else None
@@ -104,16 +102,10 @@ class PosteriorEncoder(nn.Module):
         basis_EF, (first, end) = torch.tensor(basis), own
         frame = torch.cat([basis_EF[:, :n_classes], basis_EF[:, first:end]], dim=1)
         self.register_buffer("frame", frame, persistent=False)
-        self.register_buffer("loudness", torch.ones(n_features))
         self.register_buffer("temperature", torch.ones(len(experts)))
         self.register_buffer("length", torch.ones(()))
         self.register_buffer("center", torch.zeros(end - first))
         self.register_buffer("components", torch.zeros(n_features, end - first))
-
-    def _load_from_state_dict(self, state_dict: Any, prefix: str, *args: Any) -> None:
-        """Encoders of before there was a loudness have every feature alike."""
-        state_dict.setdefault(f"{prefix}loudness", torch.ones_like(self.loudness))
-        super()._load_from_state_dict(state_dict, prefix, *args)
 
     def set_components(self, scaled_ND: Tensor) -> None:
         """Find the principal components of scaled rows; too few leave the rest at 0."""
@@ -122,11 +114,6 @@ class PosteriorEncoder(nn.Module):
         n = whitened_DF.shape[1]
         self.components.zero_()[:, :n] = whitened_DF
         self.center.zero_()[:n] = mean_D @ whitened_DF
-
-    def scaled(self, x_BD: Tensor) -> Tensor:
-        """Standardise and clamp the features and set how loud they are, same shape."""
-        standardized_BD: Tensor = self.inputs(x_BD)
-        return self.loudness * standardized_BD.clamp(-CLAMP, CLAMP)
 
     def posterior(self, scaled_BD: Tensor) -> Tensor:
         """Calibrated class posteriors of scaled features, shape (B, n_classes)."""
@@ -142,7 +129,7 @@ class PosteriorEncoder(nn.Module):
 
     def forward(self, x_BD: Tensor) -> Tensor:
         """Bring raw features to the common space, shape (B, dim)."""
-        scaled_BD = self.scaled(x_BD)
+        scaled_BD = self.inputs(x_BD)
         q_BC = self.posterior(scaled_BD)
         if not self.components.shape[1]:
             return q_BC @ self.frame.T

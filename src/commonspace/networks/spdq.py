@@ -8,7 +8,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from commonspace.networks.mlp import MLP, Standardize
+from commonspace.networks.inputs import ScaledInputs
+from commonspace.networks.mlp import MLP
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,7 +39,7 @@ class SharedPrivateNetwork(nn.Module):
         input_dropout: Share of the inputs dropped in training.
         dropout: Share of the hidden units dropped in training.
         batch_norm: Normalise hidden units over the batch.
-        clamp: Largest absolute value of a scaled feature.
+        clamp: Largest absolute value of a standardised feature.
 
     Attributes:
         C: Orthogonal map of the shared representation to the label space, set from outside.
@@ -60,18 +61,17 @@ class SharedPrivateNetwork(nn.Module):
         clamp: float = float("inf"),
     ) -> None:
         super().__init__()
-        self.inputs = Standardize(torch.zeros(n_features).numpy(), torch.ones(n_features).numpy())
+        self.inputs = ScaledInputs(n_features, clamp=clamp)
         self.dropout = nn.Dropout(input_dropout)
         sizes = [n_features, *hidden, shared + private]  # two parallel layers are one that is split
         self.trunk = MLP(sizes, dropout=dropout, batch_norm=batch_norm)
         self.classifier = nn.Linear(shared + private, n_classes)
         self.widths = [shared, private]
-        self.clamp = clamp
         self.register_buffer("C", torch.eye(shared))
 
     def represent(self, x_BD: Tensor) -> Representations:
         """Shared and private representation and class logits of raw features."""
-        scaled: Tensor = self.inputs(x_BD).clamp(-self.clamp, self.clamp)
+        scaled: Tensor = self.inputs(x_BD)
         h_BH = torch.tanh(self.trunk(self.dropout(scaled)))
         s_BE, r_BP = torch.split(h_BH, self.widths, dim=1)
         return Representations(s_BE, r_BP, self.classifier(h_BH))

@@ -18,9 +18,7 @@ from itertools import pairwise
 import torch
 from torch import Tensor, nn
 
-from commonspace.networks.mlp import Standardize
-
-CLAMP = 10.0  # standard deviations: an outlier beyond says no more than "very large"
+from commonspace.networks.inputs import ScaledInputs
 
 
 class Adapter(nn.Module):
@@ -41,18 +39,14 @@ class Adapter(nn.Module):
 
     def __init__(self, n_features: int, width: int, n_hidden: int) -> None:
         super().__init__()
-        self.inputs = Standardize(torch.zeros(n_features).numpy(), torch.ones(n_features).numpy())
+        self.inputs = ScaledInputs(n_features)
         self.register_buffer("projection", torch.zeros(n_features, width))
         self.register_buffer("gate", torch.ones(n_hidden))
 
-    def scaled(self, x_BD: Tensor) -> Tensor:
-        """Standardise and clamp the features, same shape."""
-        out: Tensor = self.inputs(x_BD)
-        return out.clamp(-CLAMP, CLAMP)
-
     def forward(self, x_BD: Tensor) -> Tensor:
         """Bring raw features to the trunk's input, shape (B, width)."""
-        return self.scaled(x_BD) @ self.projection
+        scaled_BD: Tensor = self.inputs(x_BD)
+        return scaled_BD @ self.projection
 
 
 class UnifiedTrunk(nn.Module):

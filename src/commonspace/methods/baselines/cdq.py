@@ -153,6 +153,7 @@ class CDQ(Method):
             "parts": {name: self._part(name, train, known) for name in train},
             "valid": validation_parts(valid, known),
             "options": self._network_options(),
+            "several": train.label_kind != "single",
             "settings": Settings(
                 epochs=int(self.epochs),
                 batch_size=int(self.batch_size),
@@ -200,9 +201,7 @@ class CDQ(Method):
     def _restore(self, state: MethodState) -> None:
         self.options_, self.networks_ = state.info["network"], {}
         for name, part in state.parts.items():
-            width = self.inputs_[name]
-            scaling = np.zeros(width, np.float32), np.zeros(width, np.float32)
-            network = build(width, self.options_, scaling)
+            network = build(self.inputs_[name], self.options_)
             self.networks_[name] = with_arrays(network, part.arrays)
         sizes = state.info["codes"]
         self.quantizer_ = Quantizer(**sizes, random_state=self.random_state).restore(state.shared)

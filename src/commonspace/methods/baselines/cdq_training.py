@@ -13,9 +13,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from commonspace.methods.base import standardization
 from commonspace.methods.jobs import as_tensor, in_blocks
 from commonspace.methods.parts import VALID_ROWS, Part, mean_ap_among, thinned
+from commonspace.methods.scaling import set_loudness, set_scaling
 from commonspace.networks import Branch
 from commonspace.objectives import pairwise_log_loss
 from commonspace.quantization import Assigner, decode_words, update_codebooks
@@ -52,7 +52,7 @@ class CDQTask:
         self.parts: dict[str, Part] = job["parts"]
         self.valid: dict[str, Part] = job["valid"]
         self.n_rows = {name: len(part) for name, part in self.parts.items()}
-        self.branches = {name: self._branch(name, part.x) for name, part in self.parts.items()}
+        self.branches = {name: self._branch(name, part) for name, part in self.parts.items()}
         sizes = job["n_words"], job["n_entries"], job["options"]["dim"]
         self.codebooks = Codebooks(sum(self.n_rows.values()), *sizes)
         self.networks = Networks({JOINT: nn.ModuleDict({"codebooks": self.codebooks})})
@@ -111,10 +111,13 @@ class CDQTask:
         """Outputs for all rows of one modality."""
         return in_blocks(self.branches[name], x, self.job["options"]["dim"])
 
-    def _branch(self, name: str, x: AnyArray) -> Branch:
+    def _branch(self, name: str, part: Part) -> Branch:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(derive_seed(self.seed, name, "initial weights"))
-            return build(x.shape[1], self.job["options"], standardization(x)).eval()
+            branch = build(part.x.shape[1], self.job["options"]).eval()
+        set_scaling(branch.inputs, part.x)
+        set_loudness(branch.inputs, part.x, part.y, several=self.job["several"])
+        return branch
 
 
 def fit_cdq(
@@ -132,9 +135,9 @@ def fit_cdq(
     return task.branches, task.codebooks.D.numpy(), history
 
 
-def build(n_features: int, options: JsonDict, scaling: tuple[AnyArray, AnyArray]) -> Branch:
+def build(n_features: int, options: JsonDict) -> Branch:
     """An untrained network: also what a stored one is loaded into."""
-    return Branch(n_features, **options, final="tanh", standardize=scaling)
+    return Branch(n_features, **options, final="tanh")
 
 
 def block_codebooks(x_NE: Float32Array, *, n_words: int, n_entries: int, seed: int) -> Float32Array:

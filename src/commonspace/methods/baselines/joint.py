@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from commonspace.data import Dataset
-from commonspace.methods.base import Method, MethodState, PartState, standardization
+from commonspace.methods.base import Method, MethodState, PartState
 from commonspace.methods.baselines.joint_draw import Draw, Rule
 from commonspace.methods.baselines.joint_settings import (
     RATE,
@@ -31,7 +31,8 @@ from commonspace.methods.baselines.joint_training import (
 )
 from commonspace.methods.baselines.pairing import Pairing
 from commonspace.methods.jobs import arrays_of, digest_of, learned_digest, with_arrays
-from commonspace.methods.parts import item_ids, validation_parts
+from commonspace.methods.parts import Part, item_ids, validation_parts
+from commonspace.methods.scaling import set_loudness, set_scaling
 from commonspace.networks import Branch, FunctionOf, LinearMap
 from commonspace.space import Space
 from commonspace.training import Run, Settings, derive_seed, run_all
@@ -75,7 +76,7 @@ class JointMethod(Method):
         epochs: Passes over the rows of the largest modality; None takes 10 to 30, the more the
             fewer features, within 200 to 3000 steps.
         effort: Multiplies the passes and steps that ``epochs=None`` takes.
-        batch_size: Rows of each modality a step; None takes an eighth of the rows, 32 to 256.
+        batch_size: Rows of each modality a step; None takes an eighth of the rows, 32 to 64.
         learning_rate: Of Adam; one number, or one a modality or module with "*" for all others.
         betas: Of Adam.
         weight_decay: Of AdamW.
@@ -98,7 +99,7 @@ class JointMethod(Method):
     final: ClassVar[str | None] = None
     keeps: ClassVar[tuple[str, ...]] = ()
     aligns: ClassVar[bool] = False
-    batch_sizes: ClassVar[tuple[int, int]] = (32, 256)
+    batch_sizes: ClassVar[tuple[int, int]] = (32, 64)
 
     hidden: Sequence[int] = (512,)
     activation: Literal["relu", "tanh", "sigmoid"] = "relu"
@@ -196,15 +197,19 @@ class JointMethod(Method):
         """Batch size and epochs, from the number of rows where the caller left them open."""
         return settings_for(self, draw)
 
-    def _build(self, name: str, x_ND: AnyArray) -> Branch:
-        """An untrained network, scaled to these rows."""
+    def _build(self, name: str, part: Part) -> Branch:
+        """An untrained network, scaled to these rows; labels say how loud features should be."""
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(derive_seed(self.random_state, name, "initial weights"))
-            return self._branch(standardization(x_ND)).eval()
+            branch = self._branch(part.x.shape[1]).eval()
+        set_scaling(branch.inputs, part.x)
+        if self.needs_labels:
+            set_loudness(branch.inputs, part.x, part.y, several=self.sizes_.several)
+        return branch
 
-    def _branch(self, scaling: tuple[AnyArray, AnyArray]) -> Branch:
+    def _branch(self, n_features: int) -> Branch:
         return Branch(
-            len(scaling[0]),
+            n_features,
             self.hidden,
             self._output_width(),
             activation=self.activation,
@@ -213,7 +218,6 @@ class JointMethod(Method):
             input_dropout=self.input_dropout,
             dropout=self.dropout,
             batch_norm=self.batch_norm,
-            standardize=scaling,
         )
 
     def _output_width(self) -> int:
@@ -282,8 +286,8 @@ class JointMethod(Method):
         self.networks_, self.maps_ = {}, {}
         for name, part in state.parts.items():
             learned = _under("network", part.arrays)
-            scaling = learned["inputs.mean"], learned["inputs.scale"]
-            self.networks_[name] = with_arrays(self._branch(scaling), learned)
+            width = len(learned["inputs.mean"])
+            self.networks_[name] = with_arrays(self._branch(width), learned)
             found = _under("map", part.arrays)
             if found:
                 self.maps_[name] = Affine(**found)

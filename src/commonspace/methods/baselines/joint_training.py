@@ -118,7 +118,7 @@ class Trainer(Protocol):
 
     def _settings(self, draw: Draw) -> Settings: ...
 
-    def _build(self, name: str, x_ND: AnyArray) -> Branch: ...
+    def _build(self, name: str, part: Part) -> Branch: ...
 
     def _build_modules(self) -> dict[str, nn.Module]: ...
 
@@ -175,7 +175,7 @@ class JointTask:
     def loss(self, rows: Rows) -> Tensor:
         """What the subclass says of one batch."""
         parts = {n: self._part(n, rows[stream]) for n, stream in self.draw.streams.items()}
-        x = {name: self.branches[name].scaled(as_tensor(p.x)) for name, p in parts.items()}
+        x = {name: self.branches[name].inputs(as_tensor(p.x)) for name, p in parts.items()}
         batch = Batch(
             x=x,
             z={name: self.branches[name].encode(scaled_BD) for name, scaled_BD in x.items()},
@@ -236,7 +236,7 @@ def fit_jointly(
     """Train the modalities of a draw together; the task that returns holds them and how it went."""
     settings = method._settings(draw)
     with compute_settings():
-        branches = {key: method._build(key, part.x) for key, part in draw.parts.items()}
+        branches = {key: method._build(key, part) for key, part in draw.parts.items()}
         modules = method._build_modules()
         task = JointTask(
             method,

@@ -9,8 +9,8 @@ from torch import nn
 
 from commonspace.checks import check_range
 from commonspace.data import Modality
-from commonspace.methods.base import standardization
 from commonspace.methods.baselines.partwise import PartwiseMethod
+from commonspace.methods.scaling import loud_standardization
 from commonspace.networks import LinearMap
 from commonspace.space import Space
 from commonspace.types import AnyArray, Float32Array
@@ -61,9 +61,10 @@ class Ridge(PartwiseMethod):
         from sklearn.linear_model import RidgeCV
 
         rows = self._labelled_rows(name, part)
-        mean, scale = standardization(part.x[rows])
+        table_NC = part.labels.take(rows).dense()
+        mean, scale = loud_standardization(part.x[rows], table_NC, several=several)
         z_ND = ((part.x[rows] - mean) * scale).astype(np.float64)
-        y_NC = part.labels.take(rows).dense().astype(np.float64)
+        y_NC = table_NC.astype(np.float64)
         if len(self.alphas) > 1 and len(rows) > 2:
             found = RidgeCV(alphas=list(self.alphas)).fit(z_ND, y_NC)
         else:  # nothing to choose from, or nothing to choose by

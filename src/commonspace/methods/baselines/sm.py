@@ -20,8 +20,8 @@ from torch import nn
 
 from commonspace.checks import check_range
 from commonspace.data import Modality
-from commonspace.methods.base import standardization
 from commonspace.methods.baselines.partwise import PartwiseMethod
+from commonspace.methods.scaling import loud_standardization
 from commonspace.networks import LinearMap
 from commonspace.space import Space
 from commonspace.types import AnyArray, Float32Array, FloatArray
@@ -55,9 +55,9 @@ class SM(PartwiseMethod):
     def _solve(self, name: str, part: Modality, several: bool) -> dict[str, AnyArray]:
         rows = self._labelled_rows(name, part)
         rows = np.flatnonzero(part.labels.known) if several else rows
-        mean, scale = standardization(part.x[rows])
-        z_ND = (part.x[rows] - mean) * scale
         y_NC = part.labels.take(rows).dense()
+        mean, scale = loud_standardization(part.x[rows], y_NC, several=several)
+        z_ND = (part.x[rows] - mean) * scale
         weights, intercept = _logistic_regression(z_ND, y_NC, self.C, self.max_iter, multi=several)
         fitted = {"mean": mean, "scale": scale, "weights": weights, "intercept": intercept}
         return {**fitted, "several": np.array([True])} if several else fitted
