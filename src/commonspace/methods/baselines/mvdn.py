@@ -48,6 +48,7 @@ class MvDN(JointMethod):
 
     multi_label: ClassVar[bool] = False
     balanced: ClassVar[bool] = True
+    batch_sizes: ClassVar[tuple[int, int]] = (32, 256)  # scatter of classes needs many rows
     aligns: ClassVar[bool] = True
     final: ClassVar[str | None] = "relu"
     keeps: ClassVar[tuple[str, ...]] = ("common",)
