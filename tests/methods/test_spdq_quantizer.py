@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import scipy.linalg
 
+from commonspace.methods import spdq_quantizer
 from commonspace.methods.spdq_quantizer import Groups, LabelQuantizer, Sums
 from commonspace.quantization import decode_words
 
@@ -105,3 +107,24 @@ def test_without_label_alignment_an_item_has_a_target_between_its_modalities():
     q.step_z(sums, groups)
     between = sum(s[m] @ q.C[m].T for m in s) / 2
     np.testing.assert_allclose(q.targets(groups)[groups.index["image"]], between, atol=1e-4)
+
+
+@pytest.mark.parametrize("shape", [(6, 6), (3, 6), (6, 3)])
+def test_where_the_fast_driver_of_the_svd_fails_the_other_is_asked(monkeypatch, shape):
+    """As it does, machine by machine, on some matrices of low rank."""
+    matrix = np.random.default_rng(3).normal(size=shape)
+    expected = spdq_quantizer._polar(matrix)
+    asked = []
+
+    def svd(*args, lapack_driver="gesdd", **more):
+        asked.append(lapack_driver)
+        if lapack_driver == "gesdd":
+            raise np.linalg.LinAlgError("SVD did not converge")
+        return scipy.linalg.svd(*args, lapack_driver=lapack_driver, **more)
+
+    monkeypatch.setattr(spdq_quantizer, "svd", svd)
+    found = spdq_quantizer._polar(matrix)
+    np.testing.assert_allclose(found, expected, atol=1e-10)
+    few = found @ found.T if shape[0] <= shape[1] else found.T @ found
+    np.testing.assert_allclose(few, np.eye(len(few)), atol=1e-10)
+    assert asked == ["gesdd", "gesvd"]

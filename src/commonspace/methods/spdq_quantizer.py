@@ -24,6 +24,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from scipy import sparse
+from scipy.linalg import LinAlgError, svd
 
 from commonspace.quantization import Assigner, decode_words, update_codebooks
 from commonspace.quantization.codebooks import residual_codebooks
@@ -198,7 +199,10 @@ def _shares(sums: dict[str, Sums]) -> AnyArray:
 
 def _polar(matrix: AnyArray) -> AnyArray:
     """The nearest matrix with orthonormal rows or columns."""
-    u, _, vt = np.linalg.svd(matrix, full_matrices=False)
+    try:
+        u, _, vt = svd(matrix, full_matrices=False)
+    except LinAlgError:  # the fast driver fails on some finite matrices of low rank
+        u, _, vt = svd(matrix, full_matrices=False, lapack_driver="gesvd")
     return np.asarray(u @ vt)
 
 
