@@ -71,7 +71,8 @@ class MSDMML(Method):
             or "rows": as "mean", but every row weighs alike, however rare its labels are.
         final_relu: A ReLU on the output as well, before it is scaled to unit length.
         init_std: Weights start from a normal distribution of this spread; None: torch's own.
-        standardize: Scale every feature to mean 0 and variance 1 over the training rows.
+        standardize: Scale every feature to mean 0 and variance 1 over the training rows, then
+            leave them as loud as labels say, see `loudness`.
         batch_norm: Normalise hidden units over the batch.
         input_dropout: Share of the features dropped in training.
         dropout: Share of the hidden units dropped in training.

@@ -62,7 +62,8 @@ class SDML(Method):
         normalize_decoder: Overrides what the published variant says of x̂.
         squared: Overrides what the published variant says of the norms.
         standardize: Scale every feature to mean 0 and variance 1 over the training rows
-            (published variants; "posterior" always does).
+            (published variants; "posterior" always does, and leaves features as loud as labels
+            say, see `loudness`).
         schedule: How modalities train, section 4.6 of the paper: "joint" (SDML-1: one optimiser
             step on the sum of all J_i), "serial" (SDML-2: one after the other), "parallel"
             (SDML-3: in processes). The last two give the same bits.

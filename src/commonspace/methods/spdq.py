@@ -77,7 +77,8 @@ class SPDQ(Method):
         dropout: Share of the hidden units dropped in training.
         weight_decay: Of AdamW.
         batch_norm: Normalise hidden units over the batch.
-        standardize: Scale every feature to mean 0 and variance 1 over the training rows.
+        standardize: Scale every feature to mean 0 and variance 1 over the training rows, then
+            leave them as loud as labels say, see `loudness`.
         rounds: Of the steps C, Z, D, B before each epoch.
         epochs: Passes over the rows; None takes as many as `SDML` does.
         effort: Multiplies the passes that ``epochs=None`` takes.

@@ -52,7 +52,8 @@ class JointMethod(Method):
       together (then it derives from `PairedMethod`, which has the argument ``pairing``): row i of
       every modality of a batch is one item.
     - ``needs_labels``: batches hold labelled rows alone; of matched rows, a row without a label
-      has that of its partner. Else unlabelled rows take part, with label weights of zero.
+      has that of its partner; and labels say how loud features are, see `loudness`. Else unlabelled
+      rows take part, with label weights of zero, and all features are alike.
     - ``balanced``: every class is drawn as often as the largest one.
     - ``unit``, ``final``: outputs have unit length; end in "tanh", "sigmoid" or "relu".
     - ``keeps``: the modules of `_make` that `_embedding` uses, stored with the networks.

@@ -19,10 +19,11 @@ ALPHAS = tuple(10.0**k for k in range(-1, 6))
 
 
 class Ridge(PartwiseMethod):
-    """Regress the label vectors on standardised features, and carry them into the space by P.
+    """Regress the label vectors on the features, and carry them into the space by P.
 
-    ``min_W Σ ‖Wᵀx + b − y‖² + α ‖W‖²`` a modality, z = P (Wᵀx + b). Each modality takes the α of
-    the smallest leave-one-out error (of two rows or fewer: the largest).
+    ``min_W Σ ‖Wᵀx + b − y‖² + α ‖W‖²`` a modality, z = P (Wᵀx + b), with features standardised
+    and as loud as labels say, see `loudness`. Each modality takes the α of the smallest
+    leave-one-out error (of two rows or fewer: the largest).
     With P orthonormal this is ridge regression onto P y.
 
     Args:

@@ -1,8 +1,8 @@
 """Semantic matching: the linear baseline that everyone would write first.
 
-Each modality gets a logistic regression of its own on standardised features; the class posteriors
-are the common space, compared by cosine. With one matrix product a query, and no pairing, it is
-hard to beat by little: every table carries it.
+Each modality gets a logistic regression of its own on standardised features, as loud as labels say
+(see `loudness`); the class posteriors are the common space, compared by cosine. With one matrix
+product a query, and no pairing, it is hard to beat by little: every table carries it.
 
 References:
     [1] Rasiwasia et al. A New Approach to Cross-Modal Multimedia Retrieval. ACM MM 2010.
