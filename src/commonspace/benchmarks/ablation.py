@@ -21,7 +21,7 @@ from commonspace.checks import not_found
 from commonspace.data import Dataset, load_dataset
 from commonspace.evaluation import Protocol, evaluate
 from commonspace.machine import describe_machine
-from commonspace.methods import SDML, sdml_job, sdml_posterior, sdml_settings
+from commonspace.methods import SDML, scaling, sdml_job, sdml_posterior, sdml_settings
 from commonspace.networks import posterior
 from commonspace.training import Run, loop
 from commonspace.types import JsonDict
@@ -46,7 +46,7 @@ FACTORS: dict[str, Factor] = {
     "light network": ({"regularization": "strong"}, ()),
     "strong network": ({"regularization": "light"}, ()),
     "kernel machine": ({"landmarks": 0}, ()),
-    "loudness": ({}, [(sdml_posterior, "loudness", lambda _, __, s, **___: torch.ones_like(s))]),
+    "loudness": ({}, [(scaling, "loudness", lambda _, __, s, **___: torch.ones_like(s))]),
     "last epoch in doubt": ({}, [(loop, "is_clearly_worse", lambda *_: True)]),
     "rows held back": ({"validation_fraction": 0.0}, ()),
     "temperature": ({}, [(sdml_posterior, "fit_temperature", lambda *_, **__: 1.0)]),
