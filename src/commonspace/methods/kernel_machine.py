@@ -40,12 +40,11 @@ RIDGES = tuple(10.0 ** (k / 2) for k in range(6, -7, -1))  # the largest first: 
 NEGLIGIBLE = 1e-6  # eigenvalue against the first: rounding of float32 kernels
 SAME = 1e-5  # squared distance against the largest squared norm: rounding of equal float32 rows
 
-
 Features = Callable[[IntArray], Tensor]
 
 
 class _Solution(NamedTuple):
-    """A machine as arrays, the rows that it was judged by, and their errors."""
+    """A machine as arrays, and what the rows that judged it have: scores left out, and labels."""
 
     landmarks: Tensor
     gamma: float
