@@ -7,6 +7,7 @@ import pytest
 import torch
 from scipy.special import expit, softmax
 from sklearn.decomposition import PCA
+from sklearn.preprocessing import normalize
 from torch import nn
 
 from commonspace.networks import posterior
@@ -131,6 +132,29 @@ def test_the_kernel_machine_weighs_as_much_as_either_kind_of_networks(several):
     scaled = with_kernel.inputs(torch.from_numpy(x)).numpy()
     np.testing.assert_allclose(q, 2 / 3 * networks + forward(kernel, scaled) / 3, atol=1e-6)
     assert make(several=several).kernel is None
+
+
+@pytest.mark.parametrize("several", [False, True])
+def test_a_kernel_machine_that_had_a_scale_of_its_own_is_still_read(several):
+    """Experts and components saw all features alike, the kernel machine louder and fainter ones."""
+    stored = make(several=several, landmarks=3)
+    kernel, x = stored.kernel, features()
+    kernel.landmarks.normal_()
+    kernel.weights.normal_()
+    kernel.gamma.fill_(0.2)
+    scale = torch.tensor([3.0, 0.1, 1.0, 0.5, 2.0, 0.02, 1.5])
+    state = dict(stored.state_dict()) | {"kernel.scale": scale}
+    del state["inputs.loudness"]
+    again = make(several=several, landmarks=3, seed=9)
+    again.load_state_dict(state)
+    z, space = forward(again, x), Space.create(128).with_modalities(["image", "text"])
+    alike = stored.inputs(torch.from_numpy(x))
+    q = z @ space.basis[:, :5]
+    expected = 2 / 3 * naive_posterior(stored, x) + forward(kernel, (scale * alike).numpy()) / 3
+    np.testing.assert_allclose(q, expected, atol=1e-5)
+    first, end = space.place("image")
+    own = normalize(z @ space.basis[:, first:end])
+    np.testing.assert_allclose(own, normalize(alike @ stored.components - stored.center), atol=1e-4)
 
 
 def test_a_share_of_the_missing_length_is_put_back():

@@ -107,6 +107,19 @@ class PosteriorEncoder(nn.Module):
         self.register_buffer("center", torch.zeros(end - first))
         self.register_buffer("components", torch.zeros(n_features, end - first))
 
+    def _load_from_state_dict(self, state_dict: Any, prefix: str, *args: Any) -> None:
+        """Kernel machines once had a scale of their own: what had none takes it back by weights."""
+        scale_D = state_dict.pop(f"{prefix}kernel.scale", None)
+        if scale_D is not None:
+            back_D = torch.where(scale_D > 0, 1 / scale_D, torch.zeros(()))
+            for key in self.experts:
+                weight = f"{prefix}experts.{key}.1.0.weight"
+                state_dict[weight] = state_dict[weight] * back_D
+            components = f"{prefix}components"
+            state_dict[components] = state_dict[components] * back_D.unsqueeze(1)
+            state_dict[f"{prefix}inputs.loudness"] = scale_D
+        super()._load_from_state_dict(state_dict, prefix, *args)
+
     def set_components(self, scaled_ND: Tensor) -> None:
         """Find the principal components of scaled rows; too few leave the rest at 0."""
         mean_D = scaled_ND.double().mean(dim=0)
