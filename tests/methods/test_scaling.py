@@ -9,7 +9,7 @@ from scipy import sparse
 
 import commonspace as cs
 from commonspace.methods import CCA, MSDMML, SM, SPDQ, CorrAE, DeepSM, Ridge
-from commonspace.methods.scaling import loud_standardization, set_loudness, set_scaling
+from commonspace.methods.scaling import loud_standardization, scale_by_labels
 from commonspace.networks import ScaledInputs
 
 TINY = {"hidden": (8,), "epochs": 1}
@@ -58,15 +58,14 @@ def test_only_rows_that_are_said_to_tell_do():
     wrong = y.copy()
     wrong[400:] = y[400 + rng.permutation(400)]
     layer = ScaledInputs(64)
-    set_scaling(layer, x)
-    set_loudness(layer, x, wrong, several=False, use=np.arange(800) < 400)
+    scale_by_labels(layer, x, wrong, several=False, use=np.arange(800) < 400)
     assert float(layer.loudness[0]) > 2
-    set_loudness(layer, x, wrong, several=False, use=np.arange(800) >= 400)
+    scale_by_labels(layer, x, wrong, several=False, use=np.arange(800) >= 400)
     assert (layer.loudness == 1).all()
     wrong[400:] = 0  # as of rows without a label
-    set_loudness(layer, x, sparse.csr_array(wrong), several=False)
+    scale_by_labels(layer, x, sparse.csr_array(wrong), several=False)
     assert float(layer.loudness[0]) > 2
-    set_loudness(layer, x, np.zeros_like(y), several=False)
+    scale_by_labels(layer, x, np.zeros_like(y), several=False)
     assert (layer.loudness == 1).all()
 
 

@@ -55,6 +55,15 @@ def make(
     return made.eval()
 
 
+def make_with_kernel(several: bool) -> PosteriorEncoder:
+    """The same, with a kernel machine of three landmarks."""
+    made = make(several=several, landmarks=3)
+    made.kernel.landmarks.normal_()
+    made.kernel.weights.normal_()
+    made.kernel.gamma.fill_(0.2)
+    return made
+
+
 def features(n: int = 50, *, n_features: int = 7, seed: int = 1) -> np.ndarray:
     return np.random.default_rng(seed).normal(size=(n, n_features)).astype(np.float32)
 
@@ -121,11 +130,8 @@ def test_every_coordinate_is_the_formula(dim, n_classes, several):
 
 @pytest.mark.parametrize("several", [False, True])
 def test_the_kernel_machine_weighs_as_much_as_either_kind_of_networks(several):
-    with_kernel = make(several=several, landmarks=3)
-    kernel, x = with_kernel.kernel, features()
-    kernel.landmarks.normal_()
-    kernel.weights.normal_()
-    kernel.gamma.fill_(0.2)
+    with_kernel, x = make_with_kernel(several), features()
+    kernel = with_kernel.kernel
     networks = naive_posterior(with_kernel, x)  # of the experts alone
     z = forward(with_kernel, x)
     q = z @ Space.create(128).basis[:, :5]
@@ -137,11 +143,8 @@ def test_the_kernel_machine_weighs_as_much_as_either_kind_of_networks(several):
 @pytest.mark.parametrize("several", [False, True])
 def test_a_kernel_machine_that_had_a_scale_of_its_own_is_still_read(several):
     """Experts and components saw all features alike, the kernel machine louder and fainter ones."""
-    stored = make(several=several, landmarks=3)
-    kernel, x = stored.kernel, features()
-    kernel.landmarks.normal_()
-    kernel.weights.normal_()
-    kernel.gamma.fill_(0.2)
+    stored, x = make_with_kernel(several), features()
+    kernel = stored.kernel
     scale = torch.tensor([3.0, 0.1, 1.0, 0.5, 2.0, 0.02, 1.5])
     state = dict(stored.state_dict()) | {"kernel.scale": scale}
     del state["inputs.loudness"]

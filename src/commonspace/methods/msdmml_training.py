@@ -17,7 +17,7 @@ from commonspace.encoders import load_backbone
 from commonspace.errors import InputError
 from commonspace.methods.jobs import as_tensor, evenly, in_blocks, passes_for, with_arrays
 from commonspace.methods.parts import VALID_ROWS, Part, mean_ap_among, thinned
-from commonspace.methods.scaling import set_loudness, set_scaling
+from commonspace.methods.scaling import scale_by_labels, set_scaling
 from commonspace.networks import MetricBranch, PictureBranch, ScaledInputs
 from commonspace.objectives import (
     binary_similarity,
@@ -170,8 +170,7 @@ def build(part: Part, options: JsonDict, *, several: bool) -> nn.Module:
     if "picture" not in options:
         branch = _metric_branch(part.x.shape[1], options)
         if isinstance(branch.inputs, ScaledInputs):
-            set_scaling(branch.inputs, part.x)
-            set_loudness(branch.inputs, part.x, part.y, several=several)
+            scale_by_labels(branch.inputs, part.x, part.y, several=several)
         return branch
     picture = _picture_branch(options, pretrained=True)
     if isinstance(picture.head.inputs, ScaledInputs):

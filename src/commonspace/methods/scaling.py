@@ -23,7 +23,7 @@ def set_scaling(layer: Standardize, x_ND: AnyArray) -> None:
     layer.scale.copy_(torch.from_numpy(scale))
 
 
-def set_loudness(
+def scale_by_labels(
     layer: ScaledInputs,
     x_ND: AnyArray,
     y_NC: AnyArray | sparse.csr_array,
@@ -31,7 +31,7 @@ def set_loudness(
     several: bool,
     use: AnyArray | None = None,
 ) -> None:
-    """Let an input layer that standardises leave features as loud as they were where that helps.
+    """Let an input layer standardise, and leave features as loud as they were where that helps.
 
     Args:
         layer: Changed, see `loudness`.
@@ -44,6 +44,7 @@ def set_loudness(
         use = y_NC.sum(axis=1) > 0
     rows = np.flatnonzero(use)
     rows = rows[evenly(len(rows), LOUDNESS_ROWS)]
+    set_scaling(layer, x_ND)
     layer.loudness.fill_(1.0)
     if not len(rows):
         return
@@ -64,6 +65,5 @@ def loud_standardization(
 ) -> tuple[Float32Array, Float32Array]:
     """As `standardization`, the scale times how loud features should be: for linear maps."""
     layer = ScaledInputs(x_ND.shape[1])
-    set_scaling(layer, x_ND)
-    set_loudness(layer, x_ND, y_NC, several=several, use=np.ones(len(x_ND), bool))
+    scale_by_labels(layer, x_ND, y_NC, several=several, use=np.ones(len(x_ND), bool))
     return layer.mean.numpy(), (layer.scale * layer.loudness).numpy()

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from commonspace.methods.calibration import calibrated_error, calibrated_errors, fit_temperature
 from commonspace.methods.jobs import as_tensor, evenly
 from commonspace.methods.kernel_machine import TAUGHT, solve_kernel_machine
-from commonspace.methods.scaling import set_loudness, set_scaling
+from commonspace.methods.scaling import scale_by_labels
 from commonspace.methods.sdml_rows import blocks, labelled_rows, rows_to_learn, to_use
 from commonspace.networks import KernelMachine, PosteriorEncoder
 from commonspace.objectives import log_loss
@@ -41,8 +41,9 @@ class PosteriorPart:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(derive_seed(job["seed"], self.name, "initial weights"))
             self.encoder = build_posterior(self.x.shape[1], options, job["basis"])
-        set_scaling(self.encoder.inputs, self.x)
-        set_loudness(self.encoder.inputs, self.x, self.labels, several=self.several, use=self.use)
+        scale_by_labels(
+            self.encoder.inputs, self.x, self.labels, several=self.several, use=self.use
+        )
         experts = self.encoder.experts
         self.networks: dict[str, nn.Module] = {
             f"{self.name}/{key}": expert for key, expert in experts.items()

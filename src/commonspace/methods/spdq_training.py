@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from commonspace.data import Modality
 from commonspace.errors import InputError
 from commonspace.methods.jobs import as_tensor, in_blocks
-from commonspace.methods.scaling import set_loudness, set_scaling
+from commonspace.methods.scaling import scale_by_labels
 from commonspace.methods.sdml_settings import settings_for
 from commonspace.methods.spdq_quantizer import Groups, LabelQuantizer, Sums
 from commonspace.networks.spdq import Representations, SharedPrivateNetwork
@@ -245,8 +245,7 @@ def make_network(name: str, job: Mapping[str, Any], options: JsonDict) -> Shared
         torch.manual_seed(derive_seed(options["seed"], name, "initial weights"))
         network = build(job["x"].shape[1], options)
     if options["standardize"]:
-        set_scaling(network.inputs, job["x"])
-        set_loudness(network.inputs, job["x"], job["labels"], several=options["several"])
+        scale_by_labels(network.inputs, job["x"], job["labels"], several=options["several"])
     return network
 
 

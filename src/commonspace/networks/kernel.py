@@ -43,8 +43,7 @@ class KernelMachine(nn.Module):
 
     def forward(self, x_BD: Tensor) -> Tensor:
         """Posteriors of the classes, shape (B, n_classes)."""
-        k_BL = likeness(x_BD, self.landmarks, self.gamma)
-        scores_BC = k_BL @ self.weights + self.intercept
+        scores_BC = likeness(x_BD, self.landmarks, self.gamma) @ self.weights + self.intercept
         logits_BC = logits_of(scores_BC, several=self.several) / self.temperature
         return logits_BC.sigmoid() if self.several else logits_BC.softmax(dim=1)
 

@@ -211,7 +211,7 @@ def _select(task: Task, state: Progress) -> None:
 
 
 def is_clearly_worse(losses: FloatArray, best: FloatArray, *, errors: float = 1) -> bool:
-    """Whether losses exceed the best, row by row, by more than so many errors of the mean."""
+    """Whether losses exceed the best, row by row, by more than so many standard errors."""
     excess = losses - best
     if len(excess) < 2:
         return False

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from commonspace.methods.jobs import as_tensor, in_blocks
 from commonspace.methods.parts import VALID_ROWS, Part, mean_ap_among, thinned
-from commonspace.methods.scaling import set_loudness, set_scaling
+from commonspace.methods.scaling import scale_by_labels
 from commonspace.networks import Branch
 from commonspace.objectives import pairwise_log_loss
 from commonspace.quantization import Assigner, decode_words, update_codebooks
@@ -115,8 +115,7 @@ class CDQTask:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(derive_seed(self.seed, name, "initial weights"))
             branch = build(part.x.shape[1], self.job["options"]).eval()
-        set_scaling(branch.inputs, part.x)
-        set_loudness(branch.inputs, part.x, part.y, several=self.job["several"])
+        scale_by_labels(branch.inputs, part.x, part.y, several=self.job["several"])
         return branch
 
 

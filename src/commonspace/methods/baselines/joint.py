@@ -32,7 +32,7 @@ from commonspace.methods.baselines.joint_training import (
 from commonspace.methods.baselines.pairing import Pairing
 from commonspace.methods.jobs import arrays_of, digest_of, learned_digest, with_arrays
 from commonspace.methods.parts import Part, item_ids, validation_parts
-from commonspace.methods.scaling import set_loudness, set_scaling
+from commonspace.methods.scaling import scale_by_labels, set_scaling
 from commonspace.networks import Branch, FunctionOf, LinearMap
 from commonspace.space import Space
 from commonspace.training import Run, Settings, derive_seed, run_all
@@ -203,9 +203,10 @@ class JointMethod(Method):
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(derive_seed(self.random_state, name, "initial weights"))
             branch = self._branch(part.x.shape[1]).eval()
-        set_scaling(branch.inputs, part.x)
         if self.needs_labels:
-            set_loudness(branch.inputs, part.x, part.y, several=self.sizes_.several)
+            scale_by_labels(branch.inputs, part.x, part.y, several=self.sizes_.several)
+        else:
+            set_scaling(branch.inputs, part.x)
         return branch
 
     def _branch(self, n_features: int) -> Branch:
