@@ -9,6 +9,7 @@ from commonspace.methods.base import standardization
 from commonspace.networks import (
     MLP,
     Branch,
+    Dropout,
     LinearMap,
     MetricBranch,
     Standardize,
@@ -62,7 +63,7 @@ def test_an_mlp_has_a_relu_after_each_layer_but_the_last():
     kinds = [type(layer) for layer in MLP([5, 4, 3, 2])]
     assert kinds == [nn.Linear, nn.ReLU, nn.Linear, nn.ReLU, nn.Linear]
     kinds = [type(layer) for layer in MLP([5, 4, 2], dropout=0.1)]
-    assert kinds == [nn.Linear, nn.ReLU, nn.Dropout, nn.Linear]
+    assert kinds == [nn.Linear, nn.ReLU, Dropout, nn.Linear]
     assert [type(layer) for layer in MLP([5, 2])] == [nn.Linear]
 
 

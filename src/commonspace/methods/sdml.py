@@ -168,7 +168,7 @@ class SDML(Method):
     @classmethod
     def fast(cls, **changes: Any) -> Self:
         """Fewer and narrower networks and fewer steps: for trying things out."""
-        light = {"hidden": (256, 256), "effort": 0.75, "learning_rate": 3e-3, "members": 1}
+        light = {"hidden": (256, 256), "effort": 0.5, "learning_rate": 5e-3, "members": 1}
         return cls(**{**light, **changes})
 
     @classmethod

@@ -13,7 +13,13 @@ from commonspace.methods.calibration import calibrated_error, calibrated_errors,
 from commonspace.methods.jobs import as_tensor, evenly
 from commonspace.methods.kernel_machine import TAUGHT, solve_kernel_machine
 from commonspace.methods.scaling import scale_by_labels
-from commonspace.methods.sdml_rows import blocks, labelled_rows, rows_to_learn, to_use
+from commonspace.methods.sdml_rows import (
+    blocks,
+    dense_rows,
+    labelled_rows,
+    rows_to_learn,
+    to_use,
+)
 from commonspace.networks import KernelMachine, PosteriorEncoder
 from commonspace.objectives import log_loss
 from commonspace.training import derive_seed
@@ -61,7 +67,7 @@ class PosteriorPart:
             if len(index) == 1:  # a batch of one has no spread to normalise by
                 index = np.repeat(index, 2)
             scaled_BD = self.encoder.inputs(as_tensor(self.x[index]))
-            y_BC = torch.from_numpy(self.labels[index].toarray())
+            y_BC = torch.from_numpy(dense_rows(self.labels, index))
             losses.append(log_loss(expert(scaled_BD), y_BC, several=self.several))
         return torch.stack(losses).sum()
 

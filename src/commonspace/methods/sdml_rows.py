@@ -47,6 +47,23 @@ def has_label(labels: sparse.csr_array) -> AnyArray:
     return np.asarray(np.diff(labels.indptr) > 0)
 
 
+def dense_rows(labels: sparse.csr_array, index: IntArray) -> Float32Array:
+    """Some rows as an array: for a batch, several times as fast as indexing by scipy.
+
+    Args:
+        labels: Canonical: no entry twice.
+        index: The rows.
+    """
+    starts = labels.indptr[index]
+    counts = labels.indptr[index + 1] - starts
+    row_of_entry = np.repeat(np.arange(len(index)), counts)
+    firsts = np.cumsum(counts) - counts
+    entries = np.arange(len(row_of_entry)) + (starts - firsts)[row_of_entry]
+    found = np.zeros((len(index), labels.shape[1]), np.float32)
+    found[row_of_entry, labels.indices[entries]] = labels.data[entries]
+    return found
+
+
 def blocks(x: Float32Array) -> Iterator[slice]:
     """Of rows that pass a network at once."""
     return (slice(start, start + FORWARD_ROWS) for start in range(0, len(x), FORWARD_ROWS))

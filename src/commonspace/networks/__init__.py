@@ -1,6 +1,7 @@
 """Networks and how they are initialised; they do not know how they are trained."""
 
 from commonspace.networks.branch import ACTIVATIONS, Branch
+from commonspace.networks.dropout import Dropout
 from commonspace.networks.inputs import ScaledInputs
 from commonspace.networks.kernel import KernelMachine
 from commonspace.networks.maps import FunctionOf, KernelMap, LinearMap, UnitRows
@@ -17,6 +18,7 @@ __all__ = [
     "MLP",
     "Adapter",
     "Branch",
+    "Dropout",
     "FunctionOf",
     "KernelMachine",
     "KernelMap",

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from torch import Tensor, nn
 
+from commonspace.networks.dropout import Dropout
 from commonspace.networks.inputs import ScaledInputs
 from commonspace.networks.mlp import MLP, l2_normalize
 
@@ -42,7 +43,7 @@ class Branch(nn.Module):
     ) -> None:
         super().__init__()
         self.inputs = ScaledInputs(n_features)
-        self.dropout = nn.Dropout(input_dropout)
+        self.dropout = Dropout(input_dropout)
         self.layers = MLP(
             [n_features, *hidden, dim],
             dropout=dropout,

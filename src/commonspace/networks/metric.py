@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from commonspace.networks.dropout import Dropout
 from commonspace.networks.inputs import ScaledInputs
 from commonspace.networks.mlp import MLP
 
@@ -53,7 +54,7 @@ class MetricBranch(nn.Module):
         self.inputs: ScaledInputs | nn.Identity = (
             ScaledInputs(n_features) if standardize else nn.Identity()
         )
-        self.dropout = nn.Dropout(input_dropout)
+        self.dropout = Dropout(input_dropout)
         sizes = [n_features, *hidden, dim // members]
         self.members = nn.ModuleList(
             MLP(sizes, dropout=dropout, batch_norm=batch_norm) for _ in range(members)

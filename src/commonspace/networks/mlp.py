@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from commonspace.networks.dropout import Dropout
 from commonspace.types import AnyArray
 
 NORM_EPS = 1e-12
@@ -44,7 +45,7 @@ class MLP(nn.Sequential):
                 layers.append(nn.BatchNorm1d(width_out))
             layers.append(activation())
             if dropout:
-                layers.append(nn.Dropout(dropout))
+                layers.append(Dropout(dropout))
         layers.append(nn.Linear(sizes[-2], sizes[-1]))
         super().__init__(*layers)
 

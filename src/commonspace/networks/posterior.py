@@ -25,6 +25,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from commonspace.networks.dropout import Dropout
 from commonspace.networks.inputs import ScaledInputs
 from commonspace.networks.kernel import KernelMachine
 from commonspace.networks.mlp import MLP
@@ -48,7 +49,7 @@ class Expert(nn.Sequential):
         batch_norm: bool = True,
     ) -> None:
         mlp = MLP(sizes, dropout=dropout, batch_norm=batch_norm)
-        super().__init__(nn.Dropout(input_dropout), mlp)
+        super().__init__(Dropout(input_dropout), mlp)
 
 
 class PosteriorEncoder(nn.Module):

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from commonspace.networks.dropout import Dropout
 from commonspace.networks.inputs import ScaledInputs
 from commonspace.networks.mlp import MLP
 
@@ -62,7 +63,7 @@ class SharedPrivateNetwork(nn.Module):
     ) -> None:
         super().__init__()
         self.inputs = ScaledInputs(n_features, clamp=clamp)
-        self.dropout = nn.Dropout(input_dropout)
+        self.dropout = Dropout(input_dropout)
         sizes = [n_features, *hidden, shared + private]  # two parallel layers are one that is split
         self.trunk = MLP(sizes, dropout=dropout, batch_norm=batch_norm)
         self.classifier = nn.Linear(shared + private, n_classes)

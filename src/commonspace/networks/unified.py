@@ -18,6 +18,7 @@ from itertools import pairwise
 import torch
 from torch import Tensor, nn
 
+from commonspace.networks.dropout import Dropout
 from commonspace.networks.inputs import ScaledInputs
 
 
@@ -74,8 +75,8 @@ class UnifiedTrunk(nn.Module):
         sizes = [width, *hidden]
         self.hidden = nn.ModuleList(nn.Linear(n_in, n_out) for n_in, n_out in pairwise(sizes))
         self.output = nn.Linear(sizes[-1], dim)
-        self.input_dropout = nn.Dropout(input_dropout)
-        self.dropout = nn.Dropout(dropout)
+        self.input_dropout = Dropout(input_dropout)
+        self.dropout = Dropout(dropout)
 
     def forward(self, x_BA: Tensor, gate_BH: Tensor) -> Tensor:
         """Bring adapted rows to the space.
