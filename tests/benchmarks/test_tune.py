@@ -71,7 +71,7 @@ def test_a_preset_has_its_own_defaults_and_fixed_arguments_are_not_searched(rows
     assert got.settings["hidden"] == (8,) and got.settings["epochs"] == 2
     assert got.row == "SDML.fast" and got.method == "SDML" and got.settings["members"] == 1
     alone = tune(SDML.fast, rows, fixed=small, trials=1, check=False)
-    assert alone.settings["members"] == 1 and alone.settings["learning_rate"] == 3e-3
+    assert alone.settings["members"] == 1 and alone.settings["learning_rate"] == 5e-3
 
 
 def test_a_search_in_pieces_is_the_search_in_one_go(rows, found, tmp_path):

@@ -16,6 +16,7 @@ from commonspace.methods import CMPM, AdaMine, DeepSM, Recipe, SupCon
 from commonspace.methods.baselines.joint import JointMethod, PairedMethod
 from commonspace.methods.baselines.joint_draw import balanced
 from commonspace.methods.baselines.joint_training import Affine
+from commonspace.networks import Dropout
 from commonspace.training import Run
 
 TINY = {"hidden": (8,), "epochs": 3, "batch_size": 10}
@@ -220,7 +221,7 @@ def test_how_it_trains_is_as_asked(train):
 def test_features_and_hidden_units_have_a_dropout_of_their_own(train):
     branch = Own(hidden=(8, 6), input_dropout=0.1, dropout=0.4)._branch(5)
     assert branch.dropout.p == 0.1
-    hidden = [layer.p for layer in branch.layers.modules() if isinstance(layer, nn.Dropout)]
+    hidden = [layer.p for layer in branch.layers.modules() if isinstance(layer, Dropout)]
     assert hidden == [0.4, 0.4]
 
 

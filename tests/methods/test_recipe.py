@@ -282,7 +282,7 @@ def test_what_is_learned_does_not_depend_on_the_threads_around_it():
 
 def test_the_presets_are_the_settings_they_document():
     default = cs.SDML().get_params()
-    fast = {**default, "hidden": (256, 256), "effort": 0.75, "learning_rate": 3e-3, "members": 1}
+    fast = {**default, "hidden": (256, 256), "effort": 0.5, "learning_rate": 5e-3, "members": 1}
     assert cs.SDML.fast().get_params() == fast
     assert cs.SDML.best().get_params() == {**default, "members": 5}
     published = cs.SDML.paper().get_params()

@@ -22,6 +22,7 @@ from typing import NamedTuple
 import numpy as np
 import torch
 from scipy import sparse
+from scipy.linalg import LinAlgError, cholesky, solve_triangular
 from torch import Tensor
 
 from commonspace.methods.calibration import fit_temperature
@@ -37,7 +38,7 @@ FEWEST_JUDGED = 256  # rows that are no landmarks; of fewer, all rows validate
 BLOCK = 1024  # rows whose features are held at once
 SMALL = 256  # landmarks are enough to say how loud features should be
 RIDGES = tuple(10.0 ** (k / 2) for k in range(6, -7, -1))  # the largest first: it wins a tie
-NEGLIGIBLE = 1e-6  # eigenvalue against the first: rounding of float32 kernels
+NEGLIGIBLE = 1e-6  # of a float32 kernel: rounding
 SAME = 1e-5  # squared distance against the largest squared norm: rounding of equal float32 rows
 
 Features = Callable[[IntArray], Tensor]
@@ -127,12 +128,14 @@ def _solved(
     judged = _to_judge_by(n, n_landmarks)
     landmarks_LD = features(evenly(n, n_landmarks))
     gamma = _gamma(landmarks_LD)
-    phi_LF = _coordinates(likeness(landmarks_LD, landmarks_LD, gamma).double().numpy())
+    factor_LL = _factor(likeness(landmarks_LD, landmarks_LD, gamma).double().numpy())
     blocks = np.array_split(np.arange(n), -(-n // BLOCK))
     k_NL = torch.cat([likeness(features(rows), landmarks_LD, gamma) for rows in blocks])
-    w_FC, b_C, left_out_MC = _regression(k_NL.double().numpy() @ phi_LF, y_NC, judged)
+    f_NL = solve_triangular(factor_LL, k_NL.double().numpy().T, lower=True).T
+    w_LC, b_C, left_out_MC = _regression(f_NL, y_NC, judged)
+    w_LC = solve_triangular(factor_LL, w_LC, lower=True, trans="T")
     known_MC = y_NC[judged].toarray()
-    return _Solution(landmarks_LD, gamma, phi_LF @ w_FC, b_C, left_out_MC, known_MC)
+    return _Solution(landmarks_LD, gamma, w_LC, b_C, left_out_MC, known_MC)
 
 
 def _to_judge_by(n: int, n_landmarks: int) -> IntArray:
@@ -156,12 +159,19 @@ def _gamma(x_LD: Tensor) -> float:
     return 1 / float(np.median(distances)) if distances.size else 0.0
 
 
-def _coordinates(k_LL: FloatArray) -> FloatArray:
-    """From likeness with the landmarks to coordinates whose inner products are the kernel's [1]."""
-    values, vectors = np.linalg.eigh(k_LL)
-    kept = values > NEGLIGIBLE * values[-1]
-    found: FloatArray = vectors[:, kept] / np.sqrt(values[kept])
-    return found
+def _factor(k_LL: FloatArray) -> FloatArray:
+    """Lower Cholesky factor R of the kernel between landmarks, a little added to its diagonal.
+
+    R⁻¹ k turns likeness with the landmarks into coordinates whose inner products are the
+    kernel's [1].
+    """
+    added = NEGLIGIBLE * len(k_LL)
+    while True:
+        try:
+            found: FloatArray = cholesky(k_LL + added * np.eye(len(k_LL)), lower=True)
+            return found
+        except LinAlgError:  # rounding is larger
+            added *= 10
 
 
 def _regression(

@@ -22,6 +22,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
+from scipy.linalg import eigh
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -167,9 +168,12 @@ def filled(q_BC: Tensor, u_BF: Tensor, length: Tensor | float, share: float) -> 
 def _whitened(x_ND: Tensor, n: int) -> Tensor:
     """Directions of the leading principal components over their singular values, at most n."""
     wide = x_ND.shape[0] < x_ND.shape[1]
-    variances, vectors = torch.linalg.eigh(x_ND @ x_ND.T if wide else x_ND.T @ x_ND)
-    variances, vectors = variances.flip(0)[:n], vectors.flip(1)[:, :n]
+    gram = (x_ND @ x_ND.T if wide else x_ND.T @ x_ND).numpy()
+    leading = (max(0, len(gram) - n), len(gram) - 1)
+    found = eigh(gram, subset_by_index=leading, overwrite_a=True)
+    variances, vectors = (torch.from_numpy(each).flip(-1) for each in found)
     kept = variances > max(NEGLIGIBLE * float(variances[0]), NEGLIGIBLE)
     variances, vectors = variances[kept], vectors[:, kept]
     whitened_DF: Tensor = x_ND.T @ vectors / variances if wide else vectors / variances.sqrt()
-    return whitened_DF
+    largest_1F = whitened_DF.abs().argmax(dim=0, keepdim=True)  # made positive: rounding must not
+    return whitened_DF * whitened_DF.gather(0, largest_1F).sign()  # choose between v and -v
