@@ -36,7 +36,8 @@ def _experts(**changes: Any) -> dict[str, JsonDict]:
     return {name: {**options, **changes} for name, options in sdml_settings.EXPERTS.items()}
 
 
-# What is changed: arguments, and constants of the recipe that no user has to know.
+# What is changed: arguments (effort: times the preset's), and constants of the recipe that no user
+# has to know.
 FACTORS: dict[str, Factor] = {
     "nothing": ({}, ()),
     "columns of its own": ({}, [(posterior, "FILL", 0.0)]),
@@ -105,7 +106,7 @@ def _cell(
     kept: Cells, name: str, preset: str, factor: str, seed: int, parts: tuple[Dataset, Dataset]
 ) -> JsonDict:
     arguments, constants = FACTORS[factor]
-    learner = PRESETS[preset](random_state=seed, **arguments)
+    learner = _learner(preset, seed, arguments)
 
     def compute() -> JsonDict:
         start = time.perf_counter()
@@ -125,6 +126,15 @@ def _cell(
     stem = f"{Path(name).name}-{preset}-{factor}-{seed}"
     depends_on, uses = (settings(learner), changes, rows), (type(learner), evaluate)
     return kept.get(stem, depends_on, compute, tell, uses=uses)
+
+
+def _learner(preset: str, seed: int, arguments: Mapping[str, Any]) -> SDML:
+    learner = PRESETS[preset](random_state=seed)
+    changed = dict(arguments)
+    if "effort" in changed:
+        changed["effort"] *= learner.effort
+    learner.set_params(**changed)
+    return learner
 
 
 @contextmanager
