@@ -589,6 +589,8 @@ def test_files_that_are_shown_no_more_are_given_back(counted, heard, tmp_path):
         page.until(f"new Set({kinds}).size === 1")
         page.until(none_left)
         page.run("(sessionStorage.clear(), document.getElementById('text').value = '')")
+        told = [line for line in page.complaints() if not line.startswith("blob:")]
+        assert told == []  # of a file that was taken away while it loaded the browser may speak
 
 
 def test_a_key_is_asked_for_and_kept_for_this_tab(page, store, tmp_path):

@@ -20,7 +20,12 @@ const PROPERTIES = { textContent: 1, checked: 1, value: 1, disabled: 1, hidden: 
 
 // What goes gives back the files that it showed: the browser keeps them as long as they have an address.
 export function fill(parent, ...children) {
-  for (const shown of parent.querySelectorAll('[src^="blob:"]')) URL.revokeObjectURL(shown.src);
+  for (const shown of parent.querySelectorAll('[src^="blob:"]')) {
+    const { src } = shown;
+    shown.removeAttribute("src"); // else what still loads would complain that its file is gone
+    shown.load?.();
+    URL.revokeObjectURL(src);
+  }
   parent.replaceChildren(...children.flat(Infinity).filter(Boolean));
 }
 
