@@ -38,7 +38,7 @@ FEWEST_JUDGED = 256  # rows that are no landmarks; of fewer, all rows validate
 BLOCK = 1024  # rows whose features are held at once
 SMALL = 256  # landmarks are enough to say how loud features should be
 RIDGES = tuple(10.0 ** (k / 2) for k in range(6, -7, -1))  # the largest first: it wins a tie
-NEGLIGIBLE = 1e-6  # of a float32 kernel: rounding
+NEGLIGIBLE = 1e-6  # against 1, the largest value of a kernel: rounding of float32
 SAME = 1e-5  # squared distance against the largest squared norm: rounding of equal float32 rows
 
 Features = Callable[[IntArray], Tensor]

@@ -48,7 +48,7 @@ def has_label(labels: sparse.csr_array) -> AnyArray:
 
 
 def dense_rows(labels: sparse.csr_array, index: IntArray) -> Float32Array:
-    """Some rows as an array: for a batch, several times as fast as indexing by scipy.
+    """Some rows as an array: for a batch, faster than indexing by scipy.
 
     Args:
         labels: Canonical: no entry twice.

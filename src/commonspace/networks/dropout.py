@@ -12,8 +12,8 @@ EIGHT_BYTES = -(2**63)  # the least of 64-bit integers: from there on, every bit
 class Dropout(nn.Module):
     """Set a share of the units to 0 in training, and scale up the others.
 
-    What `torch.nn.Dropout` does, two to four times as fast on a processor: that draws a number a
-    unit, here one draw decides about eight units, a byte each.
+    What `torch.nn.Dropout` does, faster on a processor: that draws a number a unit, here one draw
+    decides about eight units, a byte each.
 
     Args:
         p: Share of the units that are set to 0, in steps of 1/256.
