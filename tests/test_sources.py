@@ -53,23 +53,33 @@ def test_digests_differ_by_what_is_used_and_not_by_its_order():
     assert len(digests) == 4
 
 
+def forget() -> None:
+    for kept in ("_digest", "_code", "_imports", "_home", "_tree"):
+        getattr(sources, kept).cache_clear()
+
+
 def test_a_changed_file_gives_another_digest(monkeypatch, tmp_path):
     (tmp_path / "methods").mkdir()
     (tmp_path / "methods/__init__.py").write_text("from demo.methods.one import One\n")
     one = tmp_path / "methods/one.py"
     one.write_text("from demo.methods.base import Base\nfrom demo import methods\n")
-    (tmp_path / "methods/base.py").write_text("def late():\n    from demo.methods import One\n")
+    (tmp_path / "methods/base.py").write_text(
+        "def late():\n    'It.'\n    from demo.methods import One\n"
+    )
     package = tmp_path.rename(tmp_path.parent / "demo")
     monkeypatch.setattr(sources, "PACKAGE", package)
 
     def digest():
-        for kept in (sources._digest, sources._imports, sources._home, sources._tree):
-            kept.cache_clear()
+        forget()
         return sources._digest(("demo.methods.one",))
 
     first = digest()
     assert "demo.methods.one" in sources.modules_of("demo.methods.base")  # in a function, by a room
-    (package / "methods/base.py").write_text("changed = True\n")
+    told = (
+        '"""More."""\n\n\ndef late():\n    """When."""\n    from demo.methods import One  # why\n'
+    )
+    (package / "methods/base.py").write_text(told)
+    assert digest() == first  # what is said of the code is not the code
+    (package / "methods/base.py").write_text(told.replace("late", "later"))
     assert digest() != first
-    for kept in (sources._digest, sources._imports, sources._home, sources._tree):
-        kept.cache_clear()
+    forget()

@@ -6,6 +6,7 @@ import doctest
 
 import numpy as np
 import pytest
+from directions import with_standardized_features
 from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 from small_sets import with_and_without_unlabelled_rows
 
@@ -53,7 +54,9 @@ def matrices(data: Dataset, alpha: float, align: str) -> tuple[np.ndarray, np.nd
 @pytest.mark.parametrize("align", ["classes", "items"])
 @pytest.mark.parametrize("alpha", [0.3, 10.0])
 def test_it_is_the_generalised_eigenproblem(alpha, align):
-    data = make_dataset(n_items=60, n_classes=4, dims=DIMS, noise=1.0)["train"]
+    data = with_standardized_features(
+        make_dataset(n_items=60, n_classes=4, dims=DIMS, noise=1.0)["train"]
+    )
     between, within = matrices(data, alpha, align)
     ratios, vectors = np.linalg.eig(np.linalg.solve(within, between))
     best = vectors[:, np.argsort(-ratios.real)[:3]].real

@@ -8,7 +8,21 @@ import torch
 from scipy import sparse
 
 import commonspace as cs
-from commonspace.methods import CCA, MSDMML, SM, SPDQ, CorrAE, DeepSM, Ridge
+from commonspace.methods import (
+    CCA,
+    GMLDA,
+    GSSSL,
+    JRL,
+    MLCCA,
+    MSDMML,
+    SM,
+    SPDQ,
+    CorrAE,
+    DeepSM,
+    MvDA,
+    Ridge,
+    ThreeViewCCA,
+)
 from commonspace.methods.scaling import loud_standardization, scale_by_labels
 from commonspace.networks import ScaledInputs
 
@@ -87,7 +101,7 @@ def test_networks_that_learn_from_labels_leave_an_embedding_loud(kind, several, 
     np.testing.assert_array_equal(again.transform("a", x), model.transform("a", x))
 
 
-@pytest.mark.parametrize("kind", [SM, Ridge])
+@pytest.mark.parametrize("kind", [SM, Ridge, MLCCA, GMLDA, MvDA, ThreeViewCCA, JRL, GSSSL])
 def test_linear_ones_do_so_too(kind):
     x, y = embedding()
     model = kind().fit(cs.Dataset.from_arrays({"a": x, "b": x / x.std(axis=0)}, labels=y))

@@ -78,6 +78,9 @@ RIDGE = Range(1e-4, 10.0, log=True)
 POWER = Choice(0.0, 0.5, 1.0, 2.0, 4.0)
 WEIGHT = Range(1e-2, 1e2, log=True)
 NEIGHBOURS = Range(5, 200, log=True, whole=True)
+SCALING: dict[str, Setting] = {  # of what learns without labels: nothing else can say
+    "standardize": Choice(True, False)
+}
 
 NETWORK: dict[str, Setting] = {
     "learning_rate": RATE,
@@ -119,16 +122,17 @@ OURS: dict[str, dict[str, Setting]] = {
 CLOSED_FORM: dict[str, dict[str, Setting]] = {
     "SM": {"C": Range(1e-4, 10.0, log=True)},
     "Ridge": {"alphas": Choice(*[[10.0 ** (k / 2)] for k in range(-2, 11)])},
-    "CCA": {"dim": DIM, "c": SHRINKAGE, "power": POWER},
-    "PLS": {"dim": DIM, "form": Choice("svd", "canonical")},
-    "CFA": {"dim": DIM, "standardize": Choice(True, False)},
+    "CCA": {"dim": DIM, "c": SHRINKAGE, "power": POWER, **SCALING},
+    "PLS": {"dim": DIM, "form": Choice("svd", "canonical"), **SCALING},
+    "CFA": {"dim": DIM, **SCALING},
     "KCCA": {
         "dim": DIM,
         "c": SHRINKAGE,
         "kernel": Choice("rbf", "linear"),
         "gamma": Choice(None, *[4.0**k for k in range(-7, 1)]),
+        **SCALING,
     },
-    "MCCA": {"dim": DIM, "c": SHRINKAGE, "power": POWER},
+    "MCCA": {"dim": DIM, "c": SHRINKAGE, "power": POWER, **SCALING},
     "ThreeViewCCA": {"dim": DIM, "c": SHRINKAGE, "power": Choice(0.0, 1.0, 2.0, 3.0, 4.0)},
     "MLCCA": {
         "dim": DIM,

@@ -1,5 +1,7 @@
 """Which sources of the library code runs through, so that results know when they are old.
 
+What counts is the code: its comments, docstrings and layout may change.
+
 The imports of a module are read from its text, and theirs in turn. A name that the ``__init__`` of
 a room only passes on leads to the file it comes from: a new neighbour in a room changes nothing.
 """
@@ -49,7 +51,18 @@ def modules_of(*roots: str) -> list[str]:
 def _digest(roots: tuple[str, ...]) -> str:
     used = modules_of(*roots)
     deciding = [name for name in used if name in roots or _room(name) in DECIDING]
-    return sha256_bytes(*(_file(name).read_bytes() for name in deciding))
+    return sha256_bytes(*(_code(name).encode() for name in deciding))
+
+
+@cache
+def _code(module: str) -> str:
+    """What a module does, without what is said of it."""
+    tree = ast.parse(_file(module).read_text(encoding="utf-8"))
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
+            if ast.get_docstring(node, clean=False) is not None:
+                del node.body[0]
+    return ast.dump(tree)
 
 
 def _room(module: str) -> str:

@@ -61,9 +61,17 @@ def scale_by_labels(
 
 
 def loud_standardization(
-    x_ND: Float32Array, y_NC: AnyArray, *, several: bool
+    x_ND: Float32Array, y_NC: AnyArray, *, several: bool, use: AnyArray | None = None
 ) -> tuple[Float32Array, Float32Array]:
-    """As `standardization`, the scale times how loud features should be: for linear maps."""
+    """As `standardization`, the scale times how loud features should be: for linear maps.
+
+    Args:
+        x_ND: Features.
+        y_NC: Label weights.
+        several: Rows may belong to several classes.
+        use: Which rows tell how loud; None takes all.
+    """
     layer = ScaledInputs(x_ND.shape[1])
-    scale_by_labels(layer, x_ND, y_NC, several=several, use=np.ones(len(x_ND), bool))
+    use = np.ones(len(x_ND), bool) if use is None else use
+    scale_by_labels(layer, x_ND, y_NC, several=several, use=use)
     return layer.mean.numpy(), (layer.scale * layer.loudness).numpy()

@@ -62,7 +62,8 @@ def labelled_part(train: Dataset, method: str) -> Dataset:
 def coordinates_of(labelled: Dataset, *, standardize: bool) -> dict[str, Coordinates]:
     """The coordinates of each modality."""
     return {
-        name: coordinates(name, part.x, standardize=standardize) for name, part in labelled.items()
+        name: coordinates(name, part.x, part.labels, standardize=standardize)
+        for name, part in labelled.items()
     }
 
 

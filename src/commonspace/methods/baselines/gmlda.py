@@ -49,7 +49,8 @@ class GMLDA(ProjectionMethod):
             each other can be among the best, and retrieval across them falls towards chance.
         align: What Z_v are: "classes", the class means, which needs no pairs, or "items".
         shrinkage: Ridge on B, as a share of the mean of its diagonal.
-        standardize: Scale every feature to variance 1; else one scale for all.
+        standardize: Scale every feature to variance 1, then leave them as loud as labels say, see
+            `loudness`; else one scale for all.
         random_state: Unused; the problem has a closed form. Here for the contract.
 
     Differs from the paper: class means in Z_v are weighted by the square root of their number of

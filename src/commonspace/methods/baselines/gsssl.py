@@ -78,7 +78,8 @@ class GSSSL(ProjectionMethod):
     F stays at the labels where they are known. L_v is the Laplacian of a label graph: each row is
     joined to its nearest ones, and an edge between two rows of known labels weighs the cosine of
     their label vectors, so that there is none between different classes. Rows without labels are
-    learned from; items may be in one modality or both.
+    learned from; items may be in one modality or both. Features are left as loud as labels say, see
+    `loudness`.
 
     Args:
         eta: η, how much neighbours of one class share their place.
@@ -142,7 +143,7 @@ class GSSSL(ProjectionMethod):
                 f"modality {name!r}: GSSSL learns from labels, and none of its {len(part)} rows "
                 "has one, nor shows an item that has one elsewhere. Label some rows."
             )
-        view = coordinates(name, part.x)
+        view = coordinates(name, part.x, part.labels)
         near = neighbour_graph(view.rows, self.neighbours)
         graph = laplacian(label_graph(near, items.labels[numbers], items.known[numbers]))
         return Side(view, numbers, graph, roughness(view.rows, graph))

@@ -65,7 +65,7 @@ class JRL(ProjectionMethod):
     found in turn by iteratively reweighted least squares. Rows without labels take part in the
     graph and the pairs. The paper learns from the features of the test items as well; here nothing
     but the training rows is seen (inductive): add items as rows without labels to have them in the
-    graph.
+    graph. Features are left as loud as labels say, see `loudness`.
 
     Args:
         gamma: γ, how sparse the choice of features is.
@@ -144,7 +144,7 @@ class JRL(ProjectionMethod):
                 f"modality {name!r}: JRL learns from labels, and none of its {len(part)} rows has "
                 "one. Label some rows."
             )
-        view = coordinates(name, part.x)
+        view = coordinates(name, part.x, part.labels)
         paired, known = view.rows[pairs], view.rows[labelled]
         y = part.labels.take(labelled).dense().astype(np.float64)
         rough = roughness(view.rows, laplacian(neighbour_graph(view.rows, self.neighbours)))

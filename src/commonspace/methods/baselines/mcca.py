@@ -135,7 +135,8 @@ class ThreeViewCCA(MCCA):
         dim: Dimensions of the space; fewer where fewer are shared.
         c: Shrinkage of the covariances of features towards the identity.
         power: p, of the root λ of each dimension.
-        standardize: Scale every feature to variance 1; else one scale for all.
+        standardize: Scale every feature to variance 1, then leave them as loud as labels say, see
+            `loudness`; else one scale for all.
         pairing: Which rows belong together: those of one item, or of one class, see
             `matched_rows`.
         random_state: Of what ``pairing="classes"`` draws; else nothing is random.

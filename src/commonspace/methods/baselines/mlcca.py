@@ -42,7 +42,8 @@ class MLCCA(ProjectionMethod):
         neighbours: How many rows correspond to each.
         sigma: σ, of distances between label vectors.
         ridge: κ.
-        standardize: Scale every feature to variance 1; else one scale for all.
+        standardize: Scale every feature to variance 1, then leave them as loud as labels say, see
+            `loudness`; else one scale for all.
         random_state: Unused; the problem has a closed form. Here for the contract.
 
     Differs from the paper: rows at one distance share the places that are left among the
@@ -79,7 +80,7 @@ class MLCCA(ProjectionMethod):
     def _solve(self, train: Dataset) -> dict[str, dict[str, AnyArray]]:
         labelled = {name: self._labelled(name, part) for name, part in train.items()}
         views = {
-            name: coordinates(name, part.x, standardize=self.standardize)
+            name: coordinates(name, part.x, part.labels, standardize=self.standardize)
             for name, part in labelled.items()
         }
         first, second = (

@@ -51,7 +51,8 @@ class MvDA(ProjectionMethod):
             needs no pairs.
         pairing: Which rows are one item to M, see `matched_rows`.
         shrinkage: Ridge on S_W + λ M, as a share of the mean of its diagonal.
-        standardize: Scale every feature to variance 1; else one scale for all.
+        standardize: Scale every feature to variance 1, then leave them as loud as labels say, see
+            `loudness`; else one scale for all.
         random_state: Seed of ``pairing="classes"``.
 
     Differs from the paper: the ridge, and that λ is relative, as in the code released with later

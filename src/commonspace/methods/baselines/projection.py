@@ -1,6 +1,6 @@
 """What methods share that learn one linear map a modality, of all modalities together.
 
-Features are standardised and, where they are many, brought into their principal components; a
+Features are scaled and, where they are many, brought into their principal components; a
 method solves its problem there. What is kept of a modality is a mean, a scale and one matrix, so
 that `transform` is one matrix product.
 """
@@ -17,11 +17,12 @@ from scipy.linalg import eigh
 from torch import nn
 
 from commonspace.checks import check_flag, check_range
-from commonspace.data import Dataset
+from commonspace.data import Dataset, Labels
 from commonspace.disk import sha256_bytes
 from commonspace.errors import InputError
 from commonspace.methods.base import Method, MethodState, PartState, standardization
 from commonspace.methods.baselines.pairing import Pairing, matched_rows
+from commonspace.methods.scaling import loud_standardization
 from commonspace.networks import LinearMap
 from commonspace.space import Space
 from commonspace.training import Run
@@ -67,7 +68,9 @@ class Coordinates:
         return replace(self, rows=self.rows @ basis, basis=whole)
 
 
-def coordinates(name: str, x_ND: AnyArray, *, standardize: bool = True) -> Coordinates:
+def coordinates(
+    name: str, x_ND: AnyArray, labels: Labels | None = None, *, standardize: bool = True
+) -> Coordinates:
     """Standardise rows; more than 1000 features, or more than rows, become components.
 
     The components are the fewest that hold 99 % of the variance.
@@ -75,13 +78,15 @@ def coordinates(name: str, x_ND: AnyArray, *, standardize: bool = True) -> Coord
     Args:
         name: The modality, for messages.
         x_ND: Features of the rows to learn from.
-        standardize: Scale every feature to variance 1. False: one scale for all, after which
-            their variance is 1 in the mean; a ridge means the same in any unit then.
+        labels: Of the rows. They say whether features should all be alike, see `loudness`; without
+            any, they are.
+        standardize: Scale features: to variance 1, or as labels say. False: one scale for all,
+            after which their variance is 1 in the mean; a ridge means the same in any unit then.
 
     Raises:
         InputError: No feature varies.
     """
-    mean, scale = standardization(x_ND)
+    mean, scale = _scaling(x_ND, labels if standardize else None)
     if not scale.any():
         raise InputError(
             f"modality {name!r}: no feature varies over the {len(x_ND)} rows to learn from. "
@@ -96,6 +101,14 @@ def coordinates(name: str, x_ND: AnyArray, *, standardize: bool = True) -> Coord
         return Coordinates(rows, mean, scale, None)
     basis = principal_components(rows, keep=KEEP)
     return Coordinates(rows @ basis, mean, scale, basis)
+
+
+def _scaling(x_ND: AnyArray, labels: Labels | None) -> tuple[AnyArray, AnyArray]:
+    if labels is None:
+        return standardization(x_ND)
+    return loud_standardization(
+        x_ND, labels.dense(), several=labels.kind != "single", use=labels.labelled
+    )
 
 
 def principal_components(rows_ND: FloatArray, *, keep: float) -> FloatArray:
@@ -213,7 +226,12 @@ class PairedProjectionMethod(ProjectionMethod):
 
     def _coordinates(self, matched: Dataset) -> dict[str, Coordinates]:
         return {
-            name: coordinates(name, part.x, standardize=self.standardize)
+            name: coordinates(
+                name,
+                part.x,
+                part.labels if self.needs_labels else None,
+                standardize=self.standardize,
+            )
             for name, part in matched.items()
         }
 
