@@ -520,3 +520,21 @@ def test_pages_with_pictures_build_strictly(write, tmp_path):
 def test_without_results_there_are_no_pages(tmp_path):
     with pytest.raises(InputError, match="reproduce all"):
         write_pages(tmp_path, tmp_path / "docs")
+
+
+def test_a_summary_counts_fits_of_all_random_states_and_the_run_apart():
+    def row(name, seconds, seeds, best):
+        cells = {"mean": {"ours": 0.5}, "seconds": {"ours": seconds}}
+        label = {"label": name, "name": name, "best": best, "tied": False, "p_holm": 0.01}
+        return {**label, "cells": cells, "seeds": seeds, "status": "scored", "settings": {}}
+
+    head = {"recipe": "one", "set": "here", "study": True, "skipped": None}
+    rows = [row("chance", None, 1, False), row("SM", 2.0, 1, False), row("SDML", 30.0, 3, True)]
+    made = {**head, "rows": rows, "wall_seconds": 6.0}
+    absent = {**head, "set": "gone", "skipped": "it needs a file", "rows": []}
+    header, lines = formats.summary([made, absent])
+    assert all(len(line) == len(header) for line in lines)
+    assert lines[0][-2:] == ["92", "6"] and lines[1][3] == "skipped"
+    assert formats.totals([made, absent]) == (
+        "1 tables made, 1 skipped for want of data; fits 1.5 min in all, this run 0.1 min."
+    )

@@ -175,9 +175,10 @@ def _show(table: JsonDict, shown: Format) -> None:
 
 
 def _summary(tables: Sequence[JsonDict]) -> None:
-    from commonspace.benchmarks.reproduce.formats import summary
+    from commonspace.benchmarks.reproduce.formats import summary, totals
 
     print_table(*summary(tables))
+    print_line(totals(tables))
 
 
 def _say(line: str) -> None:

@@ -283,19 +283,44 @@ def _escaped(text: str) -> str:
 
 
 def summary(tables: Sequence[JsonDict]) -> tuple[list[str], list[list[str]]]:
-    """A line a table: what became of it, which row is the best, and where SDML stands."""
-    header = ["recipe", "data", "kind", "best", "mAP", "SDML", "rows", "seconds"]
+    """A line a table: what became of it, which row is the best, and where SDML stands.
+
+    "fits, s" are the seconds of all fits, also of those that an earlier run left finished, and
+    "wall, s" those of this run.
+    """
+    header = ["recipe", "data", "kind", "best", "mAP", "SDML", "rows", "fits, s", "wall, s"]
     return header, [_line(table) for table in tables]
+
+
+def totals(tables: Sequence[JsonDict]) -> str:
+    """What ran, what was left out for want of data, and how long it took, in one line."""
+    made = [table for table in tables if not table["skipped"]]
+    fits = sum(_fit_seconds(table) or 0.0 for table in made)
+    wall = sum(table["wall_seconds"] for table in made)
+    return (
+        f"{len(made)} tables made, {len(tables) - len(made)} skipped for want of data; "
+        f"fits {fits / 60:.1f} min in all, this run {wall / 60:.1f} min."
+    )
+
+
+def _fit_seconds(table: JsonDict) -> float | None:
+    """Seconds of all fits of a table; None where its rows have none."""
+    cells = [(row, row.get("cells", {}).get("seconds")) for row in table["rows"]]
+    found = [
+        cell["ours"] * row["seeds"] for row, cell in cells if cell and cell["ours"] is not None
+    ]
+    return sum(found) if found else None
 
 
 def _line(table: JsonDict) -> list[str]:
     kind = "study" if table["study"] else "paper"
     if table["skipped"]:
-        return [table["recipe"], table["set"], kind, "skipped", "", "", "", ""]
+        return [table["recipe"], table["set"], kind, "skipped", "", "", "", "", ""]
     best = next((row for row in table["rows"] if row.get("best")), None)
     cell = best["cells"].get("mean") or best["cells"].get("final") if best else None
     plain = [row for row in table["rows"] if row["name"] == "SDML" and not row.get("settings")]
     ours = plain[0] if plain else None
+    fits = _fit_seconds(table)
     scored = sum(row["status"] == "scored" for row in table["rows"])
     return [
         table["recipe"],
@@ -305,5 +330,6 @@ def _line(table: JsonDict) -> list[str]:
         SCORE.format(cell["ours"]) if cell else "",
         _standing(ours) if ours else "",
         str(scored),
+        "" if fits is None else f"{fits:.0f}",
         f"{table['wall_seconds']:.0f}",
     ]
