@@ -14,6 +14,7 @@ from commonspace.benchmarks.reproduce.formats import (
     stem,
     summary,
     to_csv,
+    totals,
 )
 from commonspace.disk import atomic_file
 from commonspace.errors import InputError
@@ -27,7 +28,8 @@ written by `commonspace reproduce all --out results`. A *paper* has published nu
 a *study* has the shape of a paper's table on other data, and nothing is published of it."""
 ABOUT = """What is marked: the row with the largest cross-modal mAP is the best, and rows that a
 paired randomisation test does not tell apart from it (Holm-corrected over the table) are tied. The
-column SDML says where the default stands."""
+column SDML says where the default stands. "fits, s" are seconds of all fits, of whichever run, and
+"wall, s" those of the run that wrote the file, which takes finished pieces up again."""
 
 
 def write_pages(results: str | Path, docs: str | Path) -> list[Path]:
@@ -66,7 +68,7 @@ def _index(tables: Sequence[JsonDict]) -> str:
     header, rows = summary(made)
     rows = [[f"[{row[0]}]({row[0]}.md)", *row[1:]] for row in rows]
     skipped = [table for table in tables if table["skipped"]]
-    parts = [INTRODUCTION, markdown_grid(header, rows), ABOUT]
+    parts = [INTRODUCTION, markdown_grid(header, rows), totals(tables), ABOUT]
     if skipped:
         reasons: dict[str, list[str]] = {}
         for table in skipped:
