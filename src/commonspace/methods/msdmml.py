@@ -92,7 +92,7 @@ class MSDMML(Method):
         anchors: How many vectors of the training rows to keep, evenly from each modality, for
             `fit_modality` to train a new branch against; 0 keeps none.
         validation_fraction: Share of the training rows held back to choose the epoch when `fit`
-            gets no validation set; 0 holds none back, and the last epoch stays.
+            gets no validation set; 0 holds none back: every row trains, and the last epoch stays.
         random_state: Seed of initial weights, batches, and which anchors are kept.
 
     Attributes:
@@ -145,7 +145,7 @@ class MSDMML(Method):
         schedule: Literal["one-cycle", "constant"] = "one-cycle",
         branches: Mapping[str, Mapping[str, Any]] | None = None,
         anchors: int = 1024,
-        validation_fraction: float = 0.1,
+        validation_fraction: float = 0.0,
         random_state: int = 0,
     ) -> None:
         self.dim = dim

@@ -16,7 +16,14 @@ from torch import Tensor, nn
 from commonspace.encoders import load_backbone
 from commonspace.errors import InputError
 from commonspace.methods.jobs import as_tensor, evenly, in_blocks, passes_for, with_arrays
-from commonspace.methods.parts import VALID_ROWS, Part, mean_ap_among, thinned
+from commonspace.methods.parts import (
+    VALID_ROWS,
+    Part,
+    Sides,
+    average_precisions,
+    mean_ap_among,
+    thinned,
+)
 from commonspace.methods.scaling import scale_by_labels, set_scaling
 from commonspace.networks import MetricBranch, PictureBranch, ScaledInputs
 from commonspace.objectives import (
@@ -29,7 +36,7 @@ from commonspace.objectives import (
 from commonspace.training import History, Settings, compute_settings, derive_seed, train
 from commonspace.training.checkpoint import Checkpoint
 from commonspace.training.loop import Callback, Networks, Rows
-from commonspace.types import AnyArray, Float32Array, JsonDict
+from commonspace.types import AnyArray, Float32Array, FloatArray, JsonDict
 
 FORWARD_ROWS = 1024
 STEPS, PASSES, PASSES_AT_1024 = (150, 3000), (10, 25), 12.5  # fewest and most of each
@@ -74,17 +81,21 @@ class MetricTask:
         The loss itself would choose too early an epoch: it goes on to grow with the sureness of a
         few mistakes while the ranking still improves.
         """
-        return dict.fromkeys(self.networks, 1 - self._mean_ap())
+        return dict.fromkeys(self.networks, 1 - mean_ap_among(self._sides()))
 
-    def _mean_ap(self) -> float:
-        """Mean over directions between modalities (and anchors), else within; NaN without rows."""
+    def row_losses(self) -> Mapping[str, FloatArray]:
+        """1 − average precision of every validation query: the same for all networks."""
+        return dict.fromkeys(self.networks, 1 - average_precisions(self._sides()))
+
+    def _sides(self) -> Sides:
+        """Vectors and labels of validation rows, and the anchors."""
         sides = {
             name: (self._embedded(name, part.x), part.y)
             for name, part in ((n, thinned(p, VALID_ROWS)) for n, p in self.valid.items())
         }
         if sides and self.anchors is not None:
             sides[ANCHORS] = self.anchors.x, self.anchors.y
-        return mean_ap_among(sides)
+        return sides
 
     def _loss(self, parts: Mapping[str, Part], anchors: Part | None) -> Tensor:
         vectors = [self.branches[name](as_input(part.x)) for name, part in parts.items()]

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import permutations
+from math import nan
 
 import numpy as np
 
 from commonspace.data import Dataset, Modality
 from commonspace.evaluation import score_vectors
 from commonspace.methods.jobs import evenly
-from commonspace.types import AnyArray, Float32Array, IntArray, StrArray
+from commonspace.types import AnyArray, Float32Array, FloatArray, IntArray, StrArray
 
 VALID_ROWS = 2000  # of each modality: enough to tell epochs apart
+
+Sides = Mapping[str, tuple[AnyArray, Float32Array]]
 
 
 @dataclass(frozen=True)
@@ -75,20 +79,31 @@ def thinned(part: Part, count: int) -> Part:
     return part.take(evenly(len(part), count))
 
 
-def mean_ap_among(sides: Mapping[str, tuple[AnyArray, Float32Array]]) -> float:
-    """Mean over directions between modalities, else within the only one; NaN without rows.
+def mean_ap_among(sides: Sides) -> float:
+    """Mean over directions between modalities; NaN where no query has anything to find.
 
     Args:
         sides: Vectors and label weights of some rows of each modality.
     """
-    cross = [(a, b) for a in sides for b in sides if a != b]
-    within = [(a, a) for a in sides if len(sides[a][1]) > 1]
-    scores = [
-        score_vectors(
-            *(sides[a][0], sides[b][0], sides[a][1], sides[b][1]),
-            exclude_self=a == b,
-            n_bootstrap=0,
-        ).mean_ap
-        for a, b in cross or within
-    ]
-    return float(np.mean(scores)) if scores else float("nan")
+    return float(np.mean([ap.mean() for ap in found])) if (found := _directions(sides)) else nan
+
+
+def average_precisions(sides: Sides) -> FloatArray:
+    """Of every query of every direction between modalities, one after the other.
+
+    Args:
+        sides: As for `mean_ap_among`.
+    """
+    return np.concatenate(_directions(sides) or [np.empty(0)])
+
+
+def _directions(sides: Sides) -> list[FloatArray]:
+    """Average precision of each query, one array a direction in which some query finds something.
+
+    A query with nothing to find has 0, at every epoch.
+    """
+    found = []
+    for (z_QE, y_QC), (z_GE, y_GC) in permutations(sides.values(), 2):
+        if ((y_QC > 0).any(axis=0) & (y_GC > 0).any(axis=0)).any():
+            found.append(score_vectors(z_QE, z_GE, y_QC, y_GC, n_bootstrap=0).ap)
+    return found

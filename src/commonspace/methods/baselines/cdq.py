@@ -61,7 +61,8 @@ class CDQ(Method):
         learning_rate: Of Adam.
         weight_decay: Of AdamW.
         validation_fraction: Share of the rows held back to choose the epoch by retrieval, when
-            `fit` gets no validation set; 0 holds none back and takes the last epoch.
+            `fit` gets no validation set; 0 holds none back: every row trains, and the last epoch
+            stays.
         random_state: Seed of weights, batches and codebooks.
 
     Attributes:
@@ -95,7 +96,7 @@ class CDQ(Method):
         batch_size: int = 128,
         learning_rate: float = 1e-3,
         weight_decay: float = 0.0,
-        validation_fraction: float = 0.1,
+        validation_fraction: float = 0.0,
         random_state: int = 0,
     ) -> None:
         self.dim = dim

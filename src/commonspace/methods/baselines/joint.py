@@ -65,8 +65,10 @@ class JointMethod(Method):
     that is searched, if that is not the same), `_align` (a linear step after training, such as
     CCA), `_check_own` (its own arguments). In `_loss` everything stands in the `Batch`.
 
-    Rows of inputs are standardised by the training rows. The epoch is the one whose validation
-    rows retrieve best (mean average precision; among rows without labels: of their own item).
+    Rows of inputs are standardised by the training rows. Where there are validation rows, the last
+    epoch stays unless those of an earlier one retrieved clearly better across modalities (average
+    precision; among rows without labels: of their own item), see `Doubting`. A modality that
+    learns alone keeps its last epoch.
 
     Args:
         hidden: Widths of the hidden layers; none makes networks linear.
@@ -84,7 +86,7 @@ class JointMethod(Method):
         clip: Largest gradient norm; None does not clip.
         schedule: "one-cycle" or "constant" learning rate.
         validation_fraction: Share of the training rows held back to choose the epoch when `fit`
-            gets no validation set; 0 holds none back, and the last epoch stays.
+            gets no validation set; 0 holds none back: every row trains, and the last epoch stays.
         random_state: Seed of initial weights, batches and dropout.
 
     Attributes:
@@ -115,7 +117,7 @@ class JointMethod(Method):
     weight_decay: float = 0.0
     clip: float | None = None
     schedule: Literal["one-cycle", "constant"] = "one-cycle"
-    validation_fraction: float = 0.1
+    validation_fraction: float = 0.0
     random_state: int = 0
 
     networks_: dict[str, Branch] = field(init=False)
@@ -162,7 +164,7 @@ class JointMethod(Method):
 
     def _learn(self, name: str, train: Dataset, valid: Dataset | None, run: Run) -> JointTask:
         """Train these modalities together."""
-        if valid is None and self.validation_fraction > 0:
+        if valid is None and self.validation_fraction > 0 and len(train) > 1:
             train, valid = train.split(self.validation_fraction, seed=self.random_state)
         known = item_ids(train, valid)
         draw = self._draw(train, known)

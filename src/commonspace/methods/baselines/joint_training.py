@@ -13,12 +13,19 @@ from torch import Tensor, nn
 
 from commonspace.methods.baselines.joint_draw import Draw
 from commonspace.methods.jobs import as_tensor, in_blocks
-from commonspace.methods.parts import VALID_ROWS, Part, mean_ap_among, thinned
+from commonspace.methods.parts import (
+    VALID_ROWS,
+    Part,
+    Sides,
+    average_precisions,
+    mean_ap_among,
+    thinned,
+)
 from commonspace.networks import Branch
 from commonspace.training import History, Settings, compute_settings, train
 from commonspace.training.checkpoint import Checkpoint
 from commonspace.training.loop import Callback, Networks, Rows
-from commonspace.types import AnyArray, Float32Array, IntArray
+from commonspace.types import AnyArray, Float32Array, FloatArray, IntArray
 
 SHARED = "all"  # what the loop calls a module that is no modality's own begins so
 
@@ -195,15 +202,23 @@ class JointTask:
 
         What is found after training is found anew for it, from some of the training rows.
         """
-        if not self.valid:
-            return dict.fromkeys(self.networks, float("nan"))
+        return dict.fromkeys(self.networks, 1 - mean_ap_among(self._sides()))
+
+    def row_losses(self) -> Mapping[str, FloatArray]:
+        """1 − average precision of every validation query: the same for all networks."""
+        return dict.fromkeys(self.networks, 1 - average_precisions(self._sides()))
+
+    def _sides(self) -> Sides:
+        """Vectors and labels of validation rows; of one modality alone they tell nothing."""
+        if len(self.valid) < 2:
+            return {}
         maps = self.maps(count=VALID_ROWS)
         sides = {}
         for name, part in self.valid.items():
             few = thinned(part, VALID_ROWS)
             z_NE = self.embed(name, few.x)
             sides[name] = maps[name](z_NE) if name in maps else z_NE, few.y
-        return dict.fromkeys(self.networks, 1 - mean_ap_among(sides))
+        return sides
 
     def maps(self, count: int | None = None) -> Mapping[str, Affine]:
         """What the subclass finds after training, from ``count`` rows of each modality or all."""
