@@ -36,7 +36,7 @@ def data():
 def test_its_first_stage_is_the_correspondence_autoencoder(data):
     train, x = data["train"], data["test"].x("text")
     stay, held = train.split(0.1, seed=0)
-    model = CCLLite(**TINY).fit(train)
+    model = CCLLite(**TINY, validation_fraction=0.1).fit(train)
     alone = CorrAE(dim=5, hidden=(12,), epochs=2, tie=0.3, validation_fraction=0.0)
     expected = alone.fit(stay, held).transform("text", x)
     np.testing.assert_array_equal(model._codes("text", x), expected)
@@ -61,7 +61,7 @@ def test_effort_is_that_of_both_stages(data):
 
 def test_validation_rows_are_those_of_both_stages(data):
     stay, held = data["train"].split(0.2, seed=0)
-    model = CCLLite(**TINY, validation_fraction=0.0).fit(stay, held)
+    model = CCLLite(**TINY).fit(stay, held)
     for stage in (model.codes_, model):
         assert all(0 < row["valid_loss"] < 1 for row in stage.history_["text"])
 

@@ -71,7 +71,8 @@ def test_every_dimension_correlates_with_its_own_and_no_other():
 def test_without_a_label_it_retrieves_counterparts(kind):
     data = make_dataset(n_items=300, n_classes=4, noise=1.0)
     x = {name: part.x for name, part in data["train"].items()}
-    model = kind(dim=8, hidden=(64,), epochs=10).fit(Dataset.from_arrays(x, None))
+    model = kind(dim=8, hidden=(64,), epochs=10, validation_fraction=0.1)
+    model.fit(Dataset.from_arrays(x, None))
     assert cs.evaluate(model, data["test"]).mean_ap > 0.35  # chance: 0.25
     losses = [row["valid_loss"] for row in model.history_["image"]]
     assert all(0 < loss < 1 for loss in losses)  # 1 - mAP of the rows' own items

@@ -12,7 +12,9 @@ from torch import nn
 import commonspace as cs
 from commonspace.data import Dataset, make_dataset
 from commonspace.errors import InputError
-from commonspace.methods import CMPM, AdaMine, DeepSM, Recipe, SupCon
+from commonspace.evaluation import score_vectors
+from commonspace.methods import CMPM, AdaMine, DeepSM, Recipe, SupCon, parts
+from commonspace.methods.baselines import joint_training
 from commonspace.methods.baselines.joint import JointMethod, PairedMethod
 from commonspace.methods.baselines.joint_draw import balanced
 from commonspace.methods.baselines.joint_training import Affine
@@ -287,3 +289,71 @@ def test_a_modality_without_a_label_and_one_alone_are_named(train):
         Own().fit(Dataset.from_arrays(x, labels, classes=train.classes))
     with pytest.raises(InputError, match="image alone"):
         Paired().fit(train.select(["image"]))
+
+
+@pytest.fixture
+def kept(monkeypatch):
+    """The validation losses by epoch of a `Own` whose vectors are dictated, and the epoch kept."""
+
+    def run(sides_by_epoch):
+        data = make_dataset(n_items=40, n_classes=2, noise=0.5)["train"]
+        shown, weights = iter(sides_by_epoch), []
+
+        def sides(task):
+            weights.append(parameters(task.branches["image"]))
+            return next(shown)
+
+        monkeypatch.setattr(joint_training.JointTask, "_sides", sides)
+        epochs = len(sides_by_epoch) - 2  # the last and the best are looked at once more
+        model = Own(hidden=(8,), epochs=epochs, batch_size=5).fit(data)
+        found = parameters(model.networks_["image"])
+        losses = [row["valid_loss"] for row in model.history_["image"]]
+        return losses, [torch.equal(found, each) for each in weights[:epochs]].index(True) + 1
+
+    return run
+
+
+def parameters(network):
+    return torch.cat([p.detach().flatten().clone() for p in network.parameters()])
+
+
+def sides(places):
+    """Two modalities of four items, each with a label of its own, the second in these places."""
+    z = np.eye(4, dtype=np.float32)
+    return {"image": (z, z), "text": (z[list(places)], z)}
+
+
+RIGHT, TWO_WRONG, WRONG = sides((0, 1, 2, 3)), sides((1, 0, 2, 3)), sides((1, 2, 3, 0))
+
+
+def test_the_last_epoch_stays_unless_an_earlier_one_retrieves_clearly_better(kept):
+    losses, epoch = kept([RIGHT, WRONG, WRONG, WRONG, RIGHT])
+    assert losses[0] == 0 and losses[1] == losses[2] > 0.5 and epoch == 1
+    losses, epoch = kept([TWO_WRONG, RIGHT, RIGHT, RIGHT, RIGHT])
+    assert losses[0] > 0 and epoch == 3  # as good as the second: later steps are smaller
+    assert kept([WRONG, RIGHT, TWO_WRONG, TWO_WRONG, RIGHT])[1] == 2
+
+
+def test_every_row_trains_where_none_is_asked_to_validate():
+    data = make_dataset(n_items=20, n_classes=2)["train"]
+    model = Own(hidden=(8,), epochs=1, batch_size=5).fit(data)
+    assert model.sizes_ and "valid_loss" not in model.history_["image"][0]
+    x = data.x("image")
+    alone, held = (
+        DeepSM(**TINY, validation_fraction=fraction).fit(data).transform("image", x)
+        for fraction in (0.0, 0.3)
+    )
+    np.testing.assert_array_equal(alone, held)  # one modality alone cannot retrieve across
+
+
+def test_validation_rows_without_anything_to_find_choose_no_epoch():
+    classes = {"image": [0, 0, 1, 1], "text": [2, 2, 3, 3]}
+    y = {name: np.eye(4, dtype=np.float32)[codes] for name, codes in classes.items()}
+    z = np.random.default_rng(0).normal(size=(4, 3)).astype(np.float32)
+    assert np.isnan(parts.mean_ap_among({name: (z, y[name]) for name in y}))
+    assert not len(parts.average_precisions({name: (z, y[name]) for name in y}))
+    both = {"image": (z, y["image"]), "text": (z, y["image"]), "audio": (z, y["text"])}
+    found = parts.average_precisions(both)
+    assert len(found) == 8 and parts.mean_ap_among(both) == pytest.approx(found.mean())
+    expected = score_vectors(z, z, y["image"], y["image"], n_bootstrap=0).mean_ap
+    assert found.mean() == pytest.approx(expected)

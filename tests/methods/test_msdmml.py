@@ -134,10 +134,15 @@ def test_graded_labels_order_what_binary_ones_cannot():
     x = {m: (y @ a + 0.3 * rng.normal(size=(400, 12))).astype(np.float32) for m, a in maps.items()}
     train = Dataset.from_arrays({m: v[:300] for m, v in x.items()}, y[:300])
     test = Dataset.from_arrays({m: v[300:] for m, v in x.items()}, y[300:])
-    protocol = Protocol(gain="overlap")
-    graded = cs.evaluate(MSDMML(**SMALL).fit(train), test, protocol=protocol)
-    binary = cs.evaluate(MSDMML.bin(**SMALL).fit(train), test, protocol=protocol)
-    assert 1 - graded.mean_ndcg < 0.7 * (1 - binary.mean_ndcg)
+
+    def short_of_perfect(make):
+        models = [make(**{**SMALL, "epochs": 3}, random_state=seed).fit(train) for seed in range(3)]
+        protocol = Protocol(gain="overlap")
+        return [1 - cs.evaluate(model, test, protocol=protocol).mean_ndcg for model in models]
+
+    graded, binary = short_of_perfect(MSDMML), short_of_perfect(MSDMML.bin)
+    assert all(a < b for a, b in zip(graded, binary, strict=True))
+    assert sum(graded) < 0.85 * sum(binary)
 
 
 def test_binary_similarity_of_single_labels_is_that_of_items(train):
@@ -224,8 +229,8 @@ def test_the_paper_has_no_negative_coordinate_and_says_where_none_is_left(train,
     assert "have no direction" in caplog.text and "final_relu=False" in caplog.text
 
 
-def test_the_epoch_that_retrieves_best_is_kept(train):
-    model = MSDMML(**{**FEW, "epochs": 6}, learning_rate=0.05).fit(train)
+def test_validation_rows_choose_one_epoch_for_all_modalities(train):
+    model = MSDMML(**{**FEW, "epochs": 6}, learning_rate=0.05, validation_fraction=0.1).fit(train)
     history = model.history_["image"]
     assert all(0 <= row["valid_loss"] <= 1 for row in history)
     assert model.history_["text"] == history, "all modalities stop at one epoch"
