@@ -99,10 +99,10 @@ class MSDMML(Method):
         networks_: The trained branch of each modality.
         anchors_: Vectors, label weights and item ids kept.
 
-    Differs from the paper: the epoch is the one that retrieves best among validation rows. A row
-    that is all zero after a final ReLU has no direction and stays zero; their share among the
-    anchors is logged. A new modality trains against the anchors, while all that is there stays as
-    it is.
+    Differs from the paper: where there are validation rows, an earlier epoch than the last is kept
+    that retrieved clearly better among them. A row that is all zero after a final ReLU has no
+    direction and stays zero; their share among the anchors is logged. A new modality trains against
+    the anchors, while all that is there stays as it is.
 
     Example:
         >>> data = Dataset.from_arrays(

@@ -55,8 +55,7 @@ class ACMR(PairedMethod):
             gradient never reaches the embeddings, a classifier that stays as it was initialised.
 
     Differs from the paper: triplets a row (the published sum of distances is under ``parity``);
-    a discriminator with ReLU; both networks of one shape; AdamW on a one-cycle schedule,
-    and the epoch that retrieves best among validation rows.
+    a discriminator with ReLU; both networks of one shape; AdamW on a one-cycle schedule.
     """
 
     max_modalities: ClassVar[int | None] = 2

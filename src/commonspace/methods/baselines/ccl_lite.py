@@ -49,7 +49,7 @@ class CCLLite(PairedMethod):
 
     Differs from the paper: no parts of items, no Boltzmann machines and no joint model between the
     stages; smaller layers, ReLU in place of sigmoid, and dropout; tie 0.3 in place of 0.7; AdamW in
-    place of SGD; the epochs are those that retrieve best among validation rows. The name says so.
+    place of SGD. The name says so.
     """
 
     max_modalities: ClassVar[int | None] = 2

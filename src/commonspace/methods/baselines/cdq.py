@@ -70,9 +70,9 @@ class CDQ(Method):
         quantizer_: The codebooks, a fitted `Quantizer`.
 
     Differs from the paper: features in place of raw pictures, standardised; one hidden layer with
-    dropout in both networks; Adam in place of SGD; the epoch is the one whose outputs retrieve best
-    among validation rows, and words and codebooks take a few last steps after it; codes of new
-    items by beam search and ICM.
+    dropout in both networks; Adam in place of SGD; words and codebooks take a few last steps after
+    the last epoch, or after an earlier one whose outputs retrieved clearly better among validation
+    rows; codes of new items by beam search and ICM.
     """
 
     max_modalities: ClassVar[int | None] = 2

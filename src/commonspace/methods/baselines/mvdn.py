@@ -43,7 +43,7 @@ class MvDN(JointMethod):
             all outputs along the one direction that separates best.
 
     Differs from the paper, of which no code is public: criterion, widths, optimiser and the last
-    step are our choice; the epoch is the one that retrieves best among validation rows.
+    step are our choice.
     """
 
     multi_label: ClassVar[bool] = False

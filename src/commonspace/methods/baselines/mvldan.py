@@ -42,7 +42,7 @@ class MvLDAN(JointMethod):
 
     Differs from the paper: ``correlation`` is 0 by default (published: 10⁻³), so that no pairs are
     needed, and ``ridge`` 1 (released code: 10⁻³, and 1 on one data set); one hidden layer with
-    dropout; the epoch is the one that retrieves best among validation rows.
+    dropout.
     """
 
     multi_label: ClassVar[bool] = False
