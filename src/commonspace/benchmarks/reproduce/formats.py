@@ -8,12 +8,15 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
+from scipy.stats import kendalltau, rankdata
+
 from commonspace.benchmarks.reproduce.statistics import ALPHA
 from commonspace.disk import atomic_file, safe_name, write_json
 from commonspace.types import JsonDict
 
 SCORE = "{:.4f}"
 WHOLE = 2  # columns of a paper that are shown with interval and deviation
+FEW, FAR = 5, 3  # methods that make an order; places by which one is far from where it was
 PLAIN_COLUMNS = ("seconds", "memory_mib")
 HEADINGS = {
     "mean": "mean mAP",
@@ -140,9 +143,36 @@ def footnotes(table: JsonDict) -> list[str]:
             f"against it, Holm-corrected over the table, p > {ALPHA:g}. The best row's p is that "
             "against the second."
         )
+    if order := order_kept(table):
+        lines.append(order)
     if any(row["status"] == "failed" for row in table["rows"]):
         lines.append("A row that failed is a mistake of ours.")
     return lines
+
+
+def order_kept(table: JsonDict) -> str | None:
+    """How far methods come in the order that was published; None where fewer than `FEW` can tell.
+
+    Of a method with several rows the first counts.
+    """
+    scored: dict[str, tuple[float, float, str]] = {}
+    for row in table["rows"]:
+        cell = row["cells"].get("mean", {})
+        if cell.get("paper") is not None and cell["ours"] is not None:
+            method = row["name"].partition(".")[0]
+            scored.setdefault(method, (cell["paper"], cell["ours"], row["label"]))
+    if len(scored) < FEW:
+        return None
+    paper, ours, labels = zip(*scored.values(), strict=True)
+    there, here = (rankdata([-score for score in scores], "min") for scores in (paper, ours))
+    far = [
+        f"{label} ({first:.0f} there, {second:.0f} here)"
+        for label, first, second in zip(labels, there, here, strict=True)
+        if abs(first - second) >= FAR
+    ]
+    tau = kendalltau(paper, ours).statistic
+    line = f"Order of {len(scored)} methods against the published one: Kendall's tau {tau:.2f}."
+    return f"{line} {FAR} places apart or more: {', '.join(far)}." if far else line
 
 
 def _letters(table: JsonDict) -> dict[str, str]:
