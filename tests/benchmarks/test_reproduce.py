@@ -536,7 +536,7 @@ def test_a_summary_counts_fits_of_all_random_states_and_the_run_apart():
     assert all(len(line) == len(header) for line in lines)
     assert lines[0][-2:] == ["92", "6"] and lines[1][3] == "skipped"
     assert formats.totals([made, absent]) == (
-        "1 tables made, 1 skipped for want of data; fits 1.5 min in all, this run 0.1 min."
+        "1 tables made, 1 skipped for want of data; their fits 1.5 min, this run 0.1 min."
     )
 
 
@@ -551,7 +551,10 @@ def test_the_order_of_methods_is_held_against_the_published_one():
     published = {"A": 0.5, "B": 0.4, "C": 0.3, "D": 0.2, "E": 0.1}
     same = [(name, score, score / 2) for name, score in published.items()]
     extra = [("A.paper", 0.5, 0.0), ("F", None, 0.9), ("G", 0.05, None)]
-    found = formats.order_kept(table([*same, *extra]))
+    printed_wrong = {"name": "H", "label": "H", "doubtful": "its columns say otherwise"}
+    whole = table([*same, *extra])
+    whole["rows"].append({**printed_wrong, "cells": {"mean": {"paper": 0.01, "ours": 0.9}}})
+    found = formats.order_kept(whole)
     assert found == "Order of 5 methods against the published one: Kendall's tau 1.00."
     turned = [("A", 0.5, 0.06), *same[1:]]  # A comes after B, C and D: 3 pairs of 10
     found = formats.order_kept(table(turned))

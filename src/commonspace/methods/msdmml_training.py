@@ -16,14 +16,7 @@ from torch import Tensor, nn
 from commonspace.encoders import load_backbone
 from commonspace.errors import InputError
 from commonspace.methods.jobs import as_tensor, evenly, in_blocks, passes_for, with_arrays
-from commonspace.methods.parts import (
-    VALID_ROWS,
-    Part,
-    Sides,
-    average_precisions,
-    mean_ap_among,
-    thinned,
-)
+from commonspace.methods.parts import VALID_ROWS, JudgedByRetrieval, Part, Sides, thinned
 from commonspace.methods.scaling import scale_by_labels, set_scaling
 from commonspace.networks import MetricBranch, PictureBranch, ScaledInputs
 from commonspace.objectives import (
@@ -36,7 +29,7 @@ from commonspace.objectives import (
 from commonspace.training import History, Settings, compute_settings, derive_seed, train
 from commonspace.training.checkpoint import Checkpoint
 from commonspace.training.loop import Callback, Networks, Rows
-from commonspace.types import AnyArray, Float32Array, FloatArray, JsonDict
+from commonspace.types import AnyArray, Float32Array, JsonDict
 
 FORWARD_ROWS = 1024
 STEPS, PASSES, PASSES_AT_1024 = (150, 3000), (10, 25), 12.5  # fewest and most of each
@@ -46,7 +39,7 @@ PICTURE_ROWS = 32
 ANCHORS = "\0anchors"  # the stream of what stays as it is; no modality has that name
 
 
-class MetricTask:
+class MetricTask(JudgedByRetrieval):
     """The loss of eq. 11 on a batch of every modality, and retrieval among validation rows."""
 
     def __init__(self, job: Mapping[str, Any]) -> None:
@@ -75,20 +68,12 @@ class MetricTask:
         anchors = self.anchors.take(rows[ANCHORS]) if self.anchors is not None else None
         return self._loss(parts, anchors)
 
-    def validate(self) -> Mapping[str, float]:
-        """1 − mean average precision of validation rows: one value, so that all stop at one epoch.
+    def _sides(self) -> Sides:
+        """Vectors and labels of validation rows, and the anchors.
 
         The loss itself would choose too early an epoch: it goes on to grow with the sureness of a
         few mistakes while the ranking still improves.
         """
-        return dict.fromkeys(self.networks, 1 - mean_ap_among(self._sides()))
-
-    def row_losses(self) -> Mapping[str, FloatArray]:
-        """1 − average precision of every validation query: the same for all networks."""
-        return dict.fromkeys(self.networks, 1 - average_precisions(self._sides()))
-
-    def _sides(self) -> Sides:
-        """Vectors and labels of validation rows, and the anchors."""
         sides = {
             name: (self._embedded(name, part.x), part.y)
             for name, part in ((n, thinned(p, VALID_ROWS)) for n, p in self.valid.items())

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import permutations
-from math import nan
 
 import numpy as np
 
 from commonspace.data import Dataset, Modality
 from commonspace.evaluation import score_vectors
 from commonspace.methods.jobs import evenly
+from commonspace.training.loop import Networks
 from commonspace.types import AnyArray, Float32Array, FloatArray, IntArray, StrArray
 
 VALID_ROWS = 2000  # of each modality: enough to tell epochs apart
@@ -79,13 +80,36 @@ def thinned(part: Part, count: int) -> Part:
     return part.take(evenly(len(part), count))
 
 
+class JudgedByRetrieval(ABC):
+    """What a training task is whose epochs are judged by how well validation rows find each other.
+
+    All networks have one value, so that all stop at one epoch. An earlier one than the last has to
+    be clearly better, see `Doubting`.
+    """
+
+    networks: Networks
+
+    @abstractmethod
+    def _sides(self) -> Sides:
+        """Vectors and label weights of validation rows of each modality."""
+
+    def validate(self) -> Mapping[str, float]:
+        """1 − mean average precision of validation rows."""
+        return dict.fromkeys(self.networks, 1 - mean_ap_among(self._sides()))
+
+    def row_losses(self) -> Mapping[str, FloatArray]:
+        """1 − average precision of every validation query."""
+        return dict.fromkeys(self.networks, 1 - average_precisions(self._sides()))
+
+
 def mean_ap_among(sides: Sides) -> float:
     """Mean over directions between modalities; NaN where no query has anything to find.
 
     Args:
         sides: Vectors and label weights of some rows of each modality.
     """
-    return float(np.mean([ap.mean() for ap in found])) if (found := _directions(sides)) else nan
+    found = _directions(sides)
+    return float(np.mean([ap.mean() for ap in found])) if found else float("nan")
 
 
 def average_precisions(sides: Sides) -> FloatArray:

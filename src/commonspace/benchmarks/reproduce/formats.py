@@ -153,12 +153,13 @@ def footnotes(table: JsonDict) -> list[str]:
 def order_kept(table: JsonDict) -> str | None:
     """How far methods come in the order that was published; None where fewer than `FEW` can tell.
 
-    Of a method with several rows the first counts.
+    Of a method with several rows the first counts, and numbers that are no target do not.
     """
     scored: dict[str, tuple[float, float, str]] = {}
     for row in table["rows"]:
         cell = row["cells"].get("mean", {})
-        if cell.get("paper") is not None and cell["ours"] is not None:
+        both = cell.get("paper") is not None and cell["ours"] is not None
+        if both and not row.get("doubtful"):
             method = row["name"].partition(".")[0]
             scored.setdefault(method, (cell["paper"], cell["ours"], row["label"]))
     if len(scored) < FEW:
@@ -323,13 +324,16 @@ def summary(tables: Sequence[JsonDict]) -> tuple[list[str], list[list[str]]]:
 
 
 def totals(tables: Sequence[JsonDict]) -> str:
-    """What ran, what was left out for want of data, and how long it took, in one line."""
+    """What ran, what was left out for want of data, and how long it took, in one line.
+
+    A fit that two tables share counts in both.
+    """
     made = [table for table in tables if not table["skipped"]]
     fits = sum(_fit_seconds(table) or 0.0 for table in made)
     wall = sum(table["wall_seconds"] for table in made)
     return (
         f"{len(made)} tables made, {len(tables) - len(made)} skipped for want of data; "
-        f"fits {fits / 60:.1f} min in all, this run {wall / 60:.1f} min."
+        f"their fits {fits / 60:.1f} min, this run {wall / 60:.1f} min."
     )
 
 

@@ -244,6 +244,7 @@ def _set_out(bench: Bench, row: Row, columns: Sequence[JsonDict]) -> JsonDict:
         "name": entry.name or None,
         "group": group_of(entry.name) if entry.name else "floor",
         "status": row.status,
+        "doubtful": doubtful,
         "notes": [*row.notes],
         "settings": bench.recipe.settings_on(bench.set_name, entry),
         "seeds": len(row.cells) or None,

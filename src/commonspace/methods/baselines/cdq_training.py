@@ -14,14 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from commonspace.methods.jobs import as_tensor, in_blocks
-from commonspace.methods.parts import (
-    VALID_ROWS,
-    Part,
-    Sides,
-    average_precisions,
-    mean_ap_among,
-    thinned,
-)
+from commonspace.methods.parts import VALID_ROWS, JudgedByRetrieval, Part, Sides, thinned
 from commonspace.methods.scaling import scale_by_labels
 from commonspace.networks import Branch
 from commonspace.objectives import pairwise_log_loss
@@ -30,7 +23,7 @@ from commonspace.quantization.codebooks import residual_codebooks
 from commonspace.training import History, Settings, compute_settings, derive_seed, train
 from commonspace.training.checkpoint import Checkpoint
 from commonspace.training.loop import Callback, Networks, Rows
-from commonspace.types import AnyArray, Float32Array, FloatArray, JsonDict
+from commonspace.types import AnyArray, Float32Array, JsonDict
 
 JOINT = "joint"
 RIDGE = 1e-3  # as in the released code
@@ -51,7 +44,7 @@ class Codebooks(nn.Module):
         self.register_buffer("started", torch.zeros((), dtype=torch.bool))
 
 
-class CDQTask:
+class CDQTask(JudgedByRetrieval):
     """Two modalities at once; the objective is that of `CDQ`, in means over pairs and rows."""
 
     def __init__(self, job: Mapping[str, Any]) -> None:
@@ -108,15 +101,8 @@ class CDQTask:
             start += len(part)
         return torch.stack(errors).sum()
 
-    def validate(self) -> Mapping[str, float]:
-        """1 − mean average precision of the networks' outputs among validation rows."""
-        return {JOINT: 1 - mean_ap_among(self._sides())}
-
-    def row_losses(self) -> Mapping[str, FloatArray]:
-        """1 − average precision of every validation query."""
-        return {JOINT: 1 - average_precisions(self._sides())}
-
     def _sides(self) -> Sides:
+        """The networks' outputs, not the codes."""
         few = {name: thinned(part, VALID_ROWS) for name, part in self.valid.items()}
         return {name: (self.embed(name, part.x), part.y) for name, part in few.items()}
 

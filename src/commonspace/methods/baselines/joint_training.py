@@ -13,19 +13,12 @@ from torch import Tensor, nn
 
 from commonspace.methods.baselines.joint_draw import Draw
 from commonspace.methods.jobs import as_tensor, in_blocks
-from commonspace.methods.parts import (
-    VALID_ROWS,
-    Part,
-    Sides,
-    average_precisions,
-    mean_ap_among,
-    thinned,
-)
+from commonspace.methods.parts import VALID_ROWS, JudgedByRetrieval, Part, Sides, thinned
 from commonspace.networks import Branch
 from commonspace.training import History, Settings, compute_settings, train
 from commonspace.training.checkpoint import Checkpoint
 from commonspace.training.loop import Callback, Networks, Rows
-from commonspace.types import AnyArray, Float32Array, FloatArray, IntArray
+from commonspace.types import AnyArray, Float32Array, IntArray
 
 SHARED = "all"  # what the loop calls a module that is no modality's own begins so
 
@@ -142,7 +135,7 @@ class Trainer(Protocol):
     ) -> Mapping[str, Affine]: ...
 
 
-class JointTask:
+class JointTask(JudgedByRetrieval):
     """The loss of a `JointMethod` on a batch of every modality, retrieval among validation rows."""
 
     def __init__(
@@ -197,19 +190,11 @@ class JointTask:
         self._step += 1
         return self.method._loss(batch)
 
-    def validate(self) -> Mapping[str, float]:
-        """1 − mean average precision of validation rows: one value, so that all stop at one epoch.
+    def _sides(self) -> Sides:
+        """Vectors and labels of validation rows; of one modality alone they tell nothing.
 
         What is found after training is found anew for it, from some of the training rows.
         """
-        return dict.fromkeys(self.networks, 1 - mean_ap_among(self._sides()))
-
-    def row_losses(self) -> Mapping[str, FloatArray]:
-        """1 − average precision of every validation query: the same for all networks."""
-        return dict.fromkeys(self.networks, 1 - average_precisions(self._sides()))
-
-    def _sides(self) -> Sides:
-        """Vectors and labels of validation rows; of one modality alone they tell nothing."""
         if len(self.valid) < 2:
             return {}
         maps = self.maps(count=VALID_ROWS)
